@@ -1,0 +1,51 @@
+/*
+ * Watches a TLS handshake after its first ClientHello went through, until it is certain that no second hello can follow,
+ * or that the second one (after a HelloRetryRequest, RFC 8446 4.1.4) names the same server. Pure.
+ *
+ * Client side: until the server's answer is known only application_data (early data), change_cipher_spec and alert
+ * records may pass; a handshake record waits. Server side: passes everything, reads its first ServerHello as it goes by.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/fqdn.h"
+#include "policy/reason.h"
+
+#define HANDSHAKE_WATCH_SERVER_HEAD 43 /* record header 5, handshake header 4, version 2, random 32 */
+
+enum handshake_watch_phase {
+        HANDSHAKE_WATCH_SERVER_UNKNOWN = 0, /* the server has not answered */
+        HANDSHAKE_WATCH_SECOND_HELLO,       /* it asked for another hello */
+        HANDSHAKE_WATCH_DONE,               /* nothing left to watch: relay blindly */
+};
+
+/* A value inside its connection; no freeing. */
+struct handshake_watch {
+        enum handshake_watch_phase phase;
+        uint8_t server_head[HANDSHAKE_WATCH_SERVER_HEAD];
+        size_t server_head_length;
+        size_t client_record_left; /* bytes of an already judged client record still to pass */
+};
+
+void handshake_watch_start(struct handshake_watch *watch);
+
+/* Bytes that the server sent, in order; all of them may be passed on. May move the phase. */
+void handshake_watch_server_bytes(struct handshake_watch *watch, const void *bytes, size_t length);
+
+enum handshake_watch_status {
+        HANDSHAKE_WATCH_PASS = 0, /* the first *ret_pass bytes may be sent on (0: wait for more, or for the server) */
+        HANDSHAKE_WATCH_REFUSE,   /* *ret_reason says why: SERVER_NAME_CHANGED, BAD_CLIENT_HELLO, … */
+};
+
+/*
+ * Judges the client's next bytes, which start right after those passed before. Call again with the rest (and whatever came)
+ * after sending those passed. *ret_needed: with fewer bytes in hand than this, and no news from the server, another call
+ * says the same. first_name is the name in the first hello (empty: it had none).
+ */
+enum handshake_watch_status handshake_watch_client_bytes(struct handshake_watch *watch, const struct fqdn *first_name,
+                                                         const void *bytes, size_t length, size_t *ret_pass,
+                                                         size_t *ret_needed, enum reason *ret_reason);

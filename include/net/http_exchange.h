@@ -1,0 +1,57 @@
+/*
+ * One HTTP request and its response between a client and an origin: sends the prepared request head, passes the request's
+ * body and the response on, finds where both end. Buffers only while bytes wait. The service behind cleartext HTTP;
+ * TLS and tunnels use relay.h.
+ */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "inspect/http_request.h"
+#include "policy/reason.h"
+
+struct http_exchange;
+struct evbuffer;
+
+struct http_exchange_request {
+        int client_fd;   /* the caller's, like upstream_fd; not to be touched until the callback */
+        int upstream_fd;
+        const void *head;   /* as it goes to the origin; copied */
+        size_t head_length;
+        struct evbuffer *client_input; /* borrowed: bytes of the client after the head; the body is drained from it */
+        enum http_body body;
+        uint64_t body_length;
+        bool to_head;         /* HEAD request */
+        bool client_keep_alive;
+        bool upgrade;         /* a 101 answer is acceptable */
+        unsigned idle_timeout_ms;
+};
+
+enum http_exchange_next {
+        HTTP_EXCHANGE_CLOSE = 0, /* the client connection is to be closed (flushed already) */
+        HTTP_EXCHANGE_KEEP_BOTH, /* another request may follow; the origin keeps its connection open too */
+        HTTP_EXCHANGE_KEEP_CLIENT, /* another request may follow; the origin's connection is used up */
+        HTTP_EXCHANGE_UPGRADED,  /* 101 was passed on: relay both ways from here; client bytes in client_input, origin bytes passed */
+};
+
+/* answered: at least one byte of a response went to the client, so no refusal can be written any more. */
+struct http_exchange_result {
+        enum reason reason; /* COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (bad chunk), NO_RESOURCES */
+        enum http_exchange_next next;
+        bool answered;
+        uint64_t bytes_out;
+        uint64_t bytes_in;
+};
+
+typedef void (*http_exchange_fn)(const struct http_exchange_result *result, void *context);
+
+/* The callback runs once, never inside this call. Returns 0 or -ENOMEM. */
+MUST_CHECK int http_exchange_start(struct event_base *base, const struct http_exchange_request *request,
+                                   http_exchange_fn on_done, void *context, struct http_exchange **ret);
+
+/* Stops without a callback. */
+void http_exchange_cancel(struct http_exchange *exchange, struct http_exchange_result *ret);

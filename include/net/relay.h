@@ -1,0 +1,62 @@
+/*
+ * Carries bytes between two connected sockets until both directions have ended: back-pressure, half-close, idle timeout,
+ * no buffer held while idle (a shared per-worker block; what the other side does not take at once is kept until it does,
+ * bounded by one block a direction), splice() through pooled pipes for long streams.
+ */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "policy/reason.h"
+
+struct relay;
+struct relay_pool; /* what the relays of one worker share: the block, the pipes, the idle timeout */
+
+enum relay_direction {
+        RELAY_OUT = 0, /* client to origin */
+        RELAY_IN,      /* origin to client */
+};
+
+MUST_CHECK int relay_pool_new(struct event_base *base, struct relay_pool **ret);
+void relay_pool_free(struct relay_pool *pool);
+
+enum relay_gate_verdict {
+        RELAY_GATE_PASS = 0, /* send on *ret_pass of the bytes (0: hold them until more come or the other direction moves) */
+        RELAY_GATE_OPEN,     /* send on everything; the gate is not asked again in this direction */
+        RELAY_GATE_REFUSE,   /* end the relay with *ret_reason */
+};
+
+/*
+ * Judges bytes before they are sent on; asked with all bytes held so far (at most RELAY_GATE_MAX_BYTES) when new ones came,
+ * and again for the client's held bytes after origin bytes passed. NULL: no gate, the fast path.
+ */
+#define RELAY_GATE_MAX_BYTES (65536 + 4096)
+typedef enum relay_gate_verdict (*relay_gate_fn)(enum relay_direction direction, const void *bytes, size_t length,
+                                                 size_t *ret_pass, enum reason *ret_reason, void *context);
+
+/*
+ * reason: COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, NO_RESOURCES, or what the gate said. The handle is gone
+ * after the callback; the descriptors are still open and the caller's.
+ */
+struct relay_result {
+        enum reason reason;
+        uint64_t bytes_out;
+        uint64_t bytes_in;
+};
+typedef void (*relay_fn)(const struct relay_result *result, void *context);
+
+/*
+ * Starts with first (copied) as bytes already read from the client. The descriptors stay the caller's, who must not touch
+ * them until the callback or cancel. Returns 0 or -ENOMEM (no callback); the callback never runs inside this call.
+ */
+MUST_CHECK int relay_start(struct relay_pool *pool, int client_fd, int upstream_fd, const void *first, size_t first_length,
+                           unsigned idle_timeout_ms, relay_gate_fn gate, relay_fn on_done, void *context, struct relay **ret);
+
+/* Stops without a callback; *ret gets what was counted so far. */
+void relay_cancel(struct relay *relay, struct relay_result *ret);
+
+void relay_counts(const struct relay *relay, struct relay_result *ret);

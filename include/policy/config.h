@@ -1,0 +1,168 @@
+/*
+ * The configuration file as a struct: read by config_read, constant afterwards. Only layout and plain value checks are
+ * here; what the rules in it mean is policy.h. Durations are milliseconds, texts are owned by the config.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/diagnostic.h"
+#include "base/fqdn.h"
+#include "base/net_address.h"
+
+/* Where in the configuration file a value stands: for errors found later. */
+struct config_place {
+        unsigned line;
+        unsigned column;
+};
+
+struct config_text {
+        char *text;
+        struct config_place place;
+};
+
+struct config_listener {
+        bool enabled;
+        struct net_endpoint endpoint; /* for transparent only the port counts */
+        struct config_place place;
+};
+
+/* One item of a pool's addresses: "10.0.1.10-10.0.1.29", or one address as first = last. */
+struct config_address_range {
+        struct net_address first;
+        struct net_address last;
+        struct config_place place;
+};
+
+enum config_selection {
+        CONFIG_SELECTION_STICKY = 0,
+        CONFIG_SELECTION_ROUND_ROBIN,
+        CONFIG_SELECTION_LEAST_USED,
+};
+
+struct config_snat_pool {
+        struct config_text name;
+        struct config_address_range *ranges;
+        size_t range_count;
+        enum config_selection selection;
+};
+
+/* parameters: { vault_name: contoso-kv } or { vault_name: [a, b] }: one value or several. */
+struct config_parameter {
+        struct config_text name;
+        struct config_text *values;
+        size_t value_count;
+};
+
+struct config_prefix {
+        struct net_prefix prefix;
+        struct config_place place;
+};
+
+enum config_mode {
+        CONFIG_MODE_ENFORCE = 0,
+        CONFIG_MODE_AUDIT,
+};
+
+enum config_dns_filter {
+        CONFIG_DNS_FILTER_ENFORCE = 0,
+        CONFIG_DNS_FILTER_AUDIT,
+        CONFIG_DNS_FILTER_OFF,
+};
+
+struct config_cluster {
+        struct config_text name;
+        struct config_prefix *sources;
+        size_t source_count;
+        struct config_text cloud; /* AzurePublicCloud, AzureChinaCloud or AzureUSGovernment */
+        struct config_text location;
+        struct config_text *features; /* without core, which is always on */
+        size_t feature_count;
+        struct config_parameter *parameters;
+        size_t parameter_count;
+        struct config_text api_server; /* text NULL: none */
+        enum config_mode mode;
+        size_t snat_pool; /* index into config.snat_pools */
+        struct config_text *allow; /* rules, or file:PATH */
+        size_t allow_count;
+        struct config_text *deny;
+        size_t deny_count;
+        struct config_prefix *private_destinations;
+        size_t private_destination_count;
+        enum config_dns_filter dns_filter;
+        struct config_place place;
+};
+
+struct config_forward_zone {
+        struct fqdn zone;
+        struct net_endpoint *servers;
+        size_t server_count;
+};
+
+enum config_on_policy_change {
+        CONFIG_ON_POLICY_CHANGE_CLOSE = 0,
+        CONFIG_ON_POLICY_CHANGE_LOG,
+        CONFIG_ON_POLICY_CHANGE_KEEP,
+};
+
+enum config_refuse_with {
+        CONFIG_REFUSE_WITH_RESET = 0,
+        CONFIG_REFUSE_WITH_DROP,
+};
+
+enum config_sink_kind {
+        CONFIG_SINK_JOURNAL = 0,
+        CONFIG_SINK_FILE,
+};
+
+/* Which records a sink takes. Default: deny and alarm. */
+struct config_sink {
+        enum config_sink_kind kind;
+        struct config_text path; /* file */
+        bool takes_deny;         /* also audit */
+        bool takes_allow;
+        struct config_text *clusters; /* none: every cluster */
+        size_t cluster_count;
+        unsigned queue; /* records; default 65536 */
+        struct config_place place;
+};
+
+struct config {
+        char *path;
+        unsigned workers; /* auto is resolved to the number of processors */
+        struct config_listener transparent;
+        struct config_listener proxy;
+        char **allowlist_dirs;
+        size_t allowlist_dir_count;
+        struct config_snat_pool *snat_pools;
+        size_t snat_pool_count;
+        struct config_cluster *clusters;
+        size_t cluster_count;
+        struct net_endpoint *dns_servers;
+        size_t dns_server_count;
+        struct config_forward_zone *forward_zones;
+        size_t forward_zone_count;
+        unsigned inspect_timeout_ms;
+        unsigned resolve_timeout_ms;
+        unsigned connect_timeout_ms;
+        unsigned idle_timeout_ms;
+        unsigned max_connections;
+        unsigned max_connections_per_client;
+        enum config_on_policy_change on_policy_change;
+        enum config_refuse_with refuse_with;
+        unsigned drain_ms;
+        struct config_sink *sinks;
+        size_t sink_count;
+};
+
+/*
+ * Reads the YAML file at path. Every error goes to diagnostics with its line and column; a syntax error ends the reading.
+ *
+ * Returns 0 with a config to be freed with config_free; -EINVAL: errors were added to diagnostics; -ENOMEM.
+ */
+MUST_CHECK int config_read(const char *path, struct diagnostics *diagnostics, struct config **ret);
+
+/* Takes NULL. */
+void config_free(struct config *config);

@@ -1,0 +1,126 @@
+/*
+ * The policy: which client may reach which name, address and port. Built once from a configuration and the rule files it
+ * names, immutable and reference-counted afterwards; every call but _load and _unref is pure and safe from any thread.
+ * This is the code that the daemon, aksegressctl explain and the tests all run.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/diagnostic.h"
+#include "base/fqdn.h"
+#include "base/net_address.h"
+#include "policy/config.h"
+#include "policy/reason.h"
+
+struct policy;
+struct policy_cluster;
+
+enum policy_protocol {
+        POLICY_PROTOCOL_HTTPS = 0,
+        POLICY_PROTOCOL_HTTP,
+        POLICY_PROTOCOL_TCP,
+        POLICY_PROTOCOL_UDP,
+};
+
+enum policy_action {
+        POLICY_ALLOW = 0,
+        POLICY_DENY,
+        POLICY_AUDIT, /* would be denied, let through because the cluster's mode is audit */
+};
+
+#define POLICY_HINT_SIZE 256
+#define POLICY_RULE_TEXT_SIZE 192
+
+/* What is asked. Fields that do not apply stay zero. */
+struct policy_request {
+        enum policy_protocol protocol;
+        uint16_t port;              /* destination, host order */
+        struct fqdn name;           /* length 0: none known */
+        struct net_address address; /* destination as the client dialled it; AF_UNSPEC: none known */
+};
+
+/* The answer. Pointers are owned by the policy and live as long as a reference to it is held. */
+struct policy_verdict {
+        enum policy_action action;
+        enum reason reason;             /* REASON_COMPLETED where action is POLICY_ALLOW */
+        bool by_network_rule;           /* a tcp or udp rule decided; with an address: dial exactly that */
+        const char *feature;            /* "core", …, or "allow", "deny" for the cluster's own rules; NULL: no rule matched */
+        const char *rule_file;          /* NULL: no rule matched */
+        unsigned rule_line;
+        char rule_text[POLICY_RULE_TEXT_SIZE]; /* canonical, "https *.github.com:443"; "" : no rule matched */
+        char hint[POLICY_HINT_SIZE];    /* what would have allowed it; "": nothing known */
+};
+
+/*
+ * Builds a policy from config, which must outlive it (policy_load takes ownership on success: policy_unref frees it).
+ * Reads allowlists from config's allowlist_dirs and the files that clusters name. All errors and warnings go to
+ * diagnostics, with the place in the rule file or in the configuration.
+ *
+ * Returns 0 with one reference; -EINVAL: errors were added; -ENOMEM. On failure config stays the caller's.
+ */
+MUST_CHECK int policy_load(struct config *config, struct diagnostics *diagnostics, struct policy **ret);
+
+struct policy *policy_ref(struct policy *policy);
+
+/* Takes NULL. The last one frees the policy and its config. */
+void policy_unref(struct policy *policy);
+
+const struct config *policy_config(const struct policy *policy);
+
+/* The cluster whose sources hold the address (longest prefix wins); NULL: none. */
+const struct policy_cluster *policy_cluster_of(const struct policy *policy, const struct net_address *source);
+
+const char *policy_cluster_name(const struct policy_cluster *cluster);
+
+/* Index into config.clusters, for per-cluster counters. */
+size_t policy_cluster_index(const struct policy_cluster *cluster);
+
+/* Index into config.snat_pools. */
+size_t policy_cluster_snat_pool(const struct policy_cluster *cluster);
+
+/*
+ * Decides in the order deny rules, network rules, application rules, refuse. cluster may be NULL (unknown source).
+ * Writes the whole verdict.
+ *
+ * An https or http request matches application rules of its own protocol by name and port, and tcp rules by name or by
+ * address. A tcp request matches tcp rules only. Deny rules: https and http ones match their own protocol, and tcp ones all.
+ */
+void policy_decide(const struct policy *policy, const struct policy_cluster *cluster,
+                   const struct policy_request *request, struct policy_verdict *ret);
+
+/* Whether a network rule of the cluster covers this address and port: dial it at once, whatever the client will say. */
+bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
+                                const struct net_address *address, uint16_t port);
+
+/*
+ * Whether a resolved or dialled address may be connected to at all: REASON_COMPLETED when it may, otherwise
+ * FORBIDDEN_ADDRESS, PLATFORM_ADDRESS or OWN_ADDRESS with a hint (names private_destinations where that would help).
+ */
+enum reason policy_permits_address(const struct policy *policy, const struct policy_cluster *cluster,
+                                   const struct net_address *address, uint16_t port, char hint[POLICY_HINT_SIZE]);
+
+/* Ports that nftables steers to the transparent listener: 80, 443 and those of every application rule; sorted. */
+size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
+
+/* Rules in force, all clusters together, for the log and metrics. */
+size_t policy_rule_count(const struct policy *policy);
+
+/* One line of `features`: what is on, and which rules of it are inactive and why. */
+struct policy_feature_line {
+        const char *cluster;
+        const char *feature;
+        bool enabled;
+        size_t active_rules;
+        size_t inactive_rules;
+        const char *inactive_because; /* "parameter vault_name has no value; …"; "" when none */
+};
+
+/* Calls back for each feature of each cluster in order. */
+typedef void (*policy_feature_fn)(const struct policy_feature_line *line, void *context);
+void policy_features(const struct policy *policy, policy_feature_fn on_feature, void *context);
+
+const char *policy_protocol_name(enum policy_protocol protocol);
+const char *policy_action_name(enum policy_action action);
