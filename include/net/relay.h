@@ -49,12 +49,19 @@ struct relay_result {
 };
 typedef void (*relay_fn)(const struct relay_result *result, void *context);
 
-/*
- * Starts with first (copied) as bytes already read from the client. The descriptors stay the caller's, who must not touch
- * them until the callback or cancel. Returns 0 or -ENOMEM (no callback); the callback never runs inside this call.
- */
-MUST_CHECK int relay_start(struct relay_pool *pool, int client_fd, int upstream_fd, const void *first, size_t first_length,
-                           unsigned idle_timeout_ms, relay_gate_fn gate, relay_fn on_done, void *context, struct relay **ret);
+struct relay_request {
+        int client_fd;      /* both stay the caller's, who must not touch them until the callback or cancel */
+        int upstream_fd;
+        const void *first;  /* copied: bytes already read from the client */
+        size_t first_length;
+        size_t judged_length; /* of first: sent without asking the gate; the rest is held for it */
+        unsigned idle_timeout_ms;
+        relay_gate_fn gate; /* NULL: none */
+};
+
+/* Returns 0 or -ENOMEM (no callback); the callback never runs inside this call. */
+MUST_CHECK int relay_start(struct relay_pool *pool, const struct relay_request *request, relay_fn on_done, void *context,
+                           struct relay **ret);
 
 /* Stops without a callback; *ret gets what was counted so far. */
 void relay_cancel(struct relay *relay, struct relay_result *ret);

@@ -1,0 +1,647 @@
+#include "traffic/connection.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event_struct.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "inspect/handshake_watch.h"
+#include "inspect/inspect.h"
+#include "inspect/refusal.h"
+#include "net/http_exchange.h"
+#include "net/upstream.h"
+#include "traffic/connection_relay.h"
+#include "traffic/connection_state.h"
+
+#define INPUT_MAX_BYTES (CLIENT_HELLO_MAX_BYTES + 4096) /* parsers refuse at 64 KiB, so reading can never stall here */
+#define LINGER_MS 2000                                  /* for a refused client to read why */
+#define LINGER_MAX_BYTES 1048576                        /* of a refused client's further bytes read and dropped */
+#define KEEP_ALIVE_MS 60000                             /* between two HTTP requests */
+
+static const char tunnel_established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+static void on_client_readable(evutil_socket_t fd, short what, void *context);
+static void on_deadline(evutil_socket_t fd, short what, void *context);
+
+/* Setup: what a connection needs until it is a blind relay. */
+
+static struct connection_setup *setup_new(struct connection *c)
+{
+        struct connection_setup *setup = calloc(1, sizeof(*setup));
+
+        if (setup == NULL)
+                return NULL;
+        setup->input = evbuffer_new();
+        if (setup->input == NULL) {
+                free(setup);
+                return NULL;
+        }
+        event_assign(&setup->readable, c->traffic->base, c->client_fd, EV_READ | EV_PERSIST, on_client_readable, c);
+        event_assign(&setup->deadline, c->traffic->base, -1, 0, on_deadline, c);
+        return setup;
+}
+
+void connection_setup_free(struct connection_setup *setup)
+{
+        if (setup == NULL)
+                return;
+        event_del(&setup->readable);
+        event_del(&setup->deadline);
+        evbuffer_free(setup->input);
+        free(setup);
+}
+
+static void set_deadline(struct connection *c, unsigned timeout_ms)
+{
+        struct timeval timeout = { .tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000 };
+
+        event_add(&c->setup->deadline, &timeout);
+}
+
+/* The one place that changes the state, what is listened for, and the deadline. */
+void connection_enter(struct connection *c, enum connection_state state)
+{
+        c->state = state;
+        switch (state) {
+        case CONNECTION_INSPECTING:
+                event_add(&c->setup->readable, NULL);
+                set_deadline(c, c->concluded ? KEEP_ALIVE_MS : generation_config(c->generation)->inspect_timeout_ms);
+                return;
+        case CONNECTION_REFUSING:
+                event_add(&c->setup->readable, NULL);
+                set_deadline(c, LINGER_MS);
+                return;
+        case CONNECTION_RESOLVING:
+        case CONNECTION_CONNECTING:
+        case CONNECTION_RELAYING:
+                /* Resolver, upstream, relay and exchange have deadlines of their own. */
+                if (c->setup != NULL) {
+                        event_del(&c->setup->readable);
+                        event_del(&c->setup->deadline);
+                }
+                return;
+        case CONNECTION_CLOSED:
+                return;
+        }
+}
+
+/* A new attempt: forgets what the last request on this connection asked and stands on the newest generation. */
+void connection_begin_attempt(struct connection *c)
+{
+        struct generation *newest = generation_ref(c->traffic->generation);
+
+        generation_unref(c->generation);
+        c->generation = newest;
+        c->cluster = policy_cluster_of(generation_policy(newest), &c->client.address);
+        c->concluded = false;
+        c->started_ms = clock_monotonic_ms();
+        c->bytes_out = 0;
+        c->bytes_in = 0;
+        c->setup->needed = 1;
+        free(c->hint);
+        c->hint = NULL;
+        c->decided = false;
+        c->verdict = (struct connection_verdict){ 0 };
+        c->asked = (struct policy_request){ 0 };
+}
+
+/* Closes the origin's side and gives its SNAT port back. */
+void connection_drop_upstream(struct connection *c)
+{
+        if (c->upstream_fd != -1)
+                close(c->upstream_fd);
+        c->upstream_fd = -1;
+        snat_lease_release(c->traffic->registry, &c->lease);
+        c->destination = (struct net_endpoint){ 0 };
+        c->snat = (struct net_endpoint){ 0 };
+        c->upstream_name = (struct fqdn){ 0 };
+}
+
+static void connection_link(struct connection *c)
+{
+        struct traffic *traffic = c->traffic;
+
+        c->next = traffic->connections;
+        if (c->next != NULL)
+                c->next->previous = c;
+        traffic->connections = c;
+        traffic->connection_count++;
+}
+
+static void connection_unlink(struct connection *c)
+{
+        if (c->next != NULL)
+                c->next->previous = c->previous;
+        if (c->previous != NULL)
+                c->previous->next = c->next;
+        else
+                c->traffic->connections = c->next;
+        c->traffic->connection_count--;
+}
+
+/* Writes the attempt's record, once. */
+void connection_conclude(struct connection *c, enum reason reason)
+{
+        struct decision decision;
+
+        if (c->concluded)
+                return;
+        c->concluded = true;
+        connection_state_describe(c, reason, &decision);
+        record_writer_push(c->traffic->records, c->traffic->producer, &decision);
+}
+
+/* Stops whatever service works for the connection, adding to its byte counts what that carried. */
+static void connection_cancel_services(struct connection *c)
+{
+        if (c->query != NULL)
+                resolver_query_cancel(c->query);
+        c->query = NULL;
+        if (c->connecting != NULL)
+                upstream_connect_cancel(c->connecting);
+        c->connecting = NULL;
+        if (c->relay != NULL) {
+                struct relay_result result;
+                relay_cancel(c->relay, &result);
+                c->bytes_out += result.bytes_out;
+                c->bytes_in += result.bytes_in;
+        }
+        c->relay = NULL;
+        if (c->exchange != NULL) {
+                struct http_exchange_result result;
+                http_exchange_cancel(c->exchange, &result);
+                c->bytes_out += result.bytes_out;
+                c->bytes_in += result.bytes_in;
+        }
+        c->exchange = NULL;
+}
+
+static void close_with_reset(int fd)
+{
+        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* A FIN would do as well. */
+        close(fd);
+}
+
+/* The one place where a connection ends. */
+void connection_close(struct connection *c, enum reason reason)
+{
+        bool was_refused = c->state == CONNECTION_REFUSING;
+
+        connection_cancel_services(c);
+        connection_conclude(c, reason);
+        connection_enter(c, CONNECTION_CLOSED);
+        connection_drop_upstream(c);
+        connection_setup_free(c->setup);
+        if (reason == REASON_COMPLETED || was_refused)
+                close(c->client_fd);
+        else
+                close_with_reset(c->client_fd);
+        connection_unlink(c);
+        connection_limits_release(c->traffic->limits, &c->client.address);
+        generation_unref(c->generation);
+        free(c->hint);
+        free(c->alpn);
+        free(c);
+}
+
+/* Sends what the client can read of the reason; false: nothing to send, or it could not be sent. */
+static bool connection_send_refusal(struct connection *c, enum reason reason)
+{
+        char buffer[REFUSAL_MAX_BYTES];
+        char id[DECISION_ID_SIZE];
+        size_t length = 0;
+
+        connection_state_id(c, id);
+        switch (c->speaks) {
+        case INSPECT_PROTOCOL_HTTP:
+                length = refusal_format_http(reason, c->asked.name.text, c->hint != NULL ? c->hint : "", id, buffer);
+                break;
+        case INSPECT_PROTOCOL_TLS:
+                length = refusal_format_tls(reason, (uint8_t *)buffer);
+                break;
+        case INSPECT_PROTOCOL_UNKNOWN:
+                break;
+        }
+        return length > 0 && send(c->client_fd, buffer, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+void connection_refuse(struct connection *c, enum reason reason)
+{
+        connection_cancel_services(c);
+        connection_conclude(c, reason);
+        connection_drop_upstream(c);
+        if (c->setup == NULL)
+                c->setup = setup_new(c);
+        if (c->setup == NULL || !connection_send_refusal(c, reason)) {
+                connection_close(c, reason);
+                return;
+        }
+        (void)shutdown(c->client_fd, SHUT_WR); /* If it fails the client is gone, and the next read says so. */
+        evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
+        connection_enter(c, CONNECTION_REFUSING);
+}
+
+/* Connecting. */
+
+/* A CONNECT is answered; what follows is TLS to the same name, unless a rule let the bytes through as they are. */
+static void connection_open_tunnel(struct connection *c)
+{
+        ssize_t sent = send(c->client_fd, tunnel_established, sizeof(tunnel_established) - 1, MSG_NOSIGNAL);
+
+        if (sent != (ssize_t)sizeof(tunnel_established) - 1) {
+                connection_close(c, REASON_CLIENT_ABORTED);
+                return;
+        }
+        evbuffer_drain(c->setup->input, c->setup->request.length);
+        c->tunnel = true;
+        c->speaks = INSPECT_PROTOCOL_UNKNOWN;
+        if (c->verdict.by_network_rule || c->verdict.action == POLICY_AUDIT) {
+                connection_relay_passing(c);
+                return;
+        }
+        c->setup->needed = 1;
+        connection_enter(c, CONNECTION_INSPECTING);
+        if (evbuffer_get_length(c->setup->input) > 0)
+                connection_inspect(c);
+}
+
+/* The origin is connected: goes on with what the client speaks. */
+static void connection_on_upstream(struct connection *c)
+{
+        if (c->setup->request.form == HTTP_REQUEST_CONNECT)
+                connection_open_tunnel(c);
+        else if (c->dial_at_once)
+                connection_relay_passing(c);
+        else if (c->speaks == INSPECT_PROTOCOL_HTTP)
+                connection_relay_http(c);
+        else
+                connection_relay_tls(c, c->setup->hello_length);
+}
+
+static void on_upstream_done(const struct upstream_answer *answer, void *context)
+{
+        struct connection *c = context;
+
+        c->connecting = NULL;
+        c->destination = answer->origin;
+        if (answer->reason != REASON_COMPLETED) {
+                connection_refuse(c, answer->reason);
+                return;
+        }
+        c->upstream_fd = answer->fd;
+        c->lease = answer->lease;
+        c->snat = answer->source;
+        c->upstream_name = c->asked.name;
+        connection_on_upstream(c);
+}
+
+static struct snat_pool *connection_pool(const struct connection *c)
+{
+        return snat_pools_get(generation_pools(c->generation), policy_cluster_snat_pool(c->cluster));
+}
+
+/* Connects to those of the candidates that the policy permits. */
+static void connection_connect(struct connection *c, const struct net_address *candidates, size_t count)
+{
+        struct net_address permitted[RESOLVER_MAX_ADDRESSES];
+        char hint[POLICY_HINT_SIZE];
+        enum reason refusal = REASON_COMPLETED;
+        size_t permitted_count = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                enum reason reason = policy_permits_address(generation_policy(c->generation), c->cluster,
+                                                            &candidates[i], c->asked.port, hint);
+                if (reason == REASON_COMPLETED) {
+                        permitted[permitted_count++] = candidates[i];
+                } else if (refusal == REASON_COMPLETED) {
+                        refusal = reason;
+                        connection_state_note_hint(c, hint);
+                        c->destination.address = candidates[i];
+                }
+        }
+        if (permitted_count == 0) {
+                c->destination.port = c->asked.port;
+                connection_refuse(c, refusal);
+                return;
+        }
+        struct upstream_request request = {
+                .addresses = permitted,
+                .address_count = permitted_count,
+                .port = c->asked.port,
+                .client = c->client.address,
+                .pool = connection_pool(c),
+                .registry = c->traffic->registry,
+                .timeout_ms = generation_config(c->generation)->connect_timeout_ms,
+        };
+        connection_enter(c, CONNECTION_CONNECTING);
+        if (upstream_connect_start(c->traffic->base, &request, on_upstream_done, c, &c->connecting) < 0)
+                connection_refuse(c, REASON_NO_RESOURCES);
+}
+
+static enum reason resolver_status_reason(enum resolver_status status)
+{
+        switch (status) {
+        case RESOLVER_OK:
+                return REASON_COMPLETED;
+        case RESOLVER_NOT_FOUND:
+                return REASON_NAME_NOT_FOUND;
+        case RESOLVER_FAILED:
+                return REASON_RESOLVE_FAILED;
+        case RESOLVER_TIMEOUT:
+                return REASON_RESOLVE_TIMEOUT;
+        }
+        return REASON_RESOLVE_FAILED;
+}
+
+static void connection_on_answer(const struct resolver_answer *answer, void *context)
+{
+        struct connection *c = context;
+        const struct net_address *dialled = &c->original.address;
+
+        c->query = NULL;
+        if (answer->status != RESOLVER_OK)
+                connection_refuse(c, resolver_status_reason(answer->status));
+        else if (dialled->family != AF_UNSPEC &&
+                 resolver_recently_answered(c->traffic->resolver, &c->asked.name, dialled))
+                connection_connect(c, dialled, 1);
+        else
+                connection_connect(c, answer->addresses, answer->address_count);
+}
+
+static void connection_resolve(struct connection *c)
+{
+        struct snat_pool *pool = connection_pool(c);
+        bool by_address =
+                c->asked.name.length == 0 || (c->asked.address.family != AF_UNSPEC &&
+                                              policy_network_rule_covers(generation_policy(c->generation), c->cluster,
+                                                                         &c->asked.address, c->asked.port));
+
+        connection_enter(c, CONNECTION_RESOLVING);
+        if (by_address) {
+                connection_connect(c, &c->asked.address, 1);
+                return;
+        }
+        int r = resolver_lookup(c->traffic->resolver, &c->asked.name, snat_pool_has_family(pool, AF_INET),
+                                snat_pool_has_family(pool, AF_INET6), connection_on_answer, c, &c->query);
+        if (r < 0)
+                connection_refuse(c, REASON_NO_RESOURCES);
+}
+
+/* Deciding. */
+
+/* Whether the origin's connection of the last request serves this one: same name and port, and the origin has not closed it. */
+static bool connection_can_reuse_upstream(const struct connection *c)
+{
+        char byte;
+
+        return c->upstream_fd != -1 && c->asked.name.length > 0 && fqdn_equal(&c->upstream_name, &c->asked.name) &&
+               c->destination.port == c->asked.port && c->setup->request.form != HTTP_REQUEST_CONNECT &&
+               recv(c->upstream_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
+}
+
+static void connection_decide(struct connection *c)
+{
+        struct policy_verdict verdict;
+
+        policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
+        connection_state_note_verdict(c, &verdict);
+        if (verdict.action == POLICY_DENY) {
+                connection_refuse(c, verdict.reason);
+                return;
+        }
+        if (connection_can_reuse_upstream(c)) {
+                connection_relay_http(c);
+                return;
+        }
+        connection_drop_upstream(c);
+        connection_resolve(c);
+}
+
+/* Inspecting. */
+
+/* Inside CONNECT the hello must ask for the name in the CONNECT request. */
+static void connection_on_tunnel_hello(struct connection *c, const struct client_hello *hello)
+{
+        char hint[POLICY_HINT_SIZE];
+
+        connection_state_note_hello(c, hello);
+        if (hello->server_name.length == 0) {
+                connection_refuse(c, REASON_NO_SERVER_NAME);
+        } else if (!fqdn_equal(&c->asked.name, &hello->server_name)) {
+                snprintf(hint, sizeof(hint), "the ClientHello names '%.200s'", hello->server_name.text);
+                connection_state_note_hint(c, hint);
+                connection_refuse(c, REASON_SERVER_NAME_MISMATCH);
+        } else {
+                connection_relay_tls(c, hello->length);
+        }
+}
+
+static void connection_on_hello(struct connection *c, const struct inspect_result *result)
+{
+        c->setup->hello_length = result->hello.length;
+        connection_state_note_name(c, result);
+        c->asked.port = c->original.port;
+        c->asked.address = c->original.address;
+        if (c->listener == DECISION_LISTENER_PROXY)
+                connection_refuse(c, REASON_NOT_A_PROXY_REQUEST);
+        else if (c->asked.name.length == 0)
+                connection_refuse(c, REASON_NO_SERVER_NAME);
+        else
+                connection_decide(c);
+}
+
+static void connection_on_request(struct connection *c, const struct inspect_result *result)
+{
+        const struct http_request *request = &result->request;
+
+        c->setup->request = *request;
+        connection_state_note_name(c, result);
+        if (c->listener == DECISION_LISTENER_TRANSPARENT) {
+                c->asked.port = c->original.port;
+                c->asked.address = c->original.address;
+                if (request->form == HTTP_REQUEST_CONNECT) {
+                        connection_refuse(c, REASON_BAD_REQUEST);
+                        return;
+                }
+        } else {
+                c->asked.port = request->port;
+                c->asked.address = request->address;
+                if (request->form == HTTP_REQUEST_ORIGIN) {
+                        connection_refuse(c, REASON_NOT_A_PROXY_REQUEST);
+                        return;
+                }
+        }
+        connection_decide(c);
+}
+
+void connection_inspect(struct connection *c)
+{
+        struct evbuffer *input = c->setup->input;
+        size_t length = evbuffer_get_length(input);
+        struct inspect_result result;
+        enum inspect_status status;
+
+        if (length < c->setup->needed)
+                return;
+        const void *bytes = evbuffer_pullup(input, -1);
+        status = c->tunnel ? inspect_tunnel_bytes(bytes, length, &result) : inspect_bytes(bytes, length, &result);
+        if (result.protocol != INSPECT_PROTOCOL_UNKNOWN)
+                c->speaks = result.protocol;
+        switch (status) {
+        case INSPECT_NEED_MORE:
+                c->setup->needed = result.needed;
+                return;
+        case INSPECT_REFUSE:
+                connection_refuse(c, result.reason);
+                return;
+        case INSPECT_OK:
+                if (c->tunnel)
+                        connection_on_tunnel_hello(c, &result.hello);
+                else if (result.protocol == INSPECT_PROTOCOL_TLS)
+                        connection_on_hello(c, &result);
+                else
+                        connection_on_request(c, &result);
+                return;
+        }
+}
+
+/* Client bytes of a refused connection are read so that the refusal is not lost in a reset (RFC 9112 9.6). */
+static void connection_linger(struct connection *c, ssize_t count)
+{
+        evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
+        c->lingered_bytes += count > 0 ? (size_t)count : 0;
+        if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) || c->lingered_bytes > LINGER_MAX_BYTES)
+                connection_close(c, REASON_COMPLETED);
+}
+
+static void on_client_readable(evutil_socket_t fd, short what, void *context)
+{
+        struct connection *c = context;
+        struct evbuffer *input = c->setup->input;
+        size_t room = INPUT_MAX_BYTES - evbuffer_get_length(input);
+
+        (void)what;
+        ssize_t count = evbuffer_read(input, fd, (int)room);
+        if (c->state == CONNECTION_REFUSING) {
+                connection_linger(c, count);
+                return;
+        }
+        if (count < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (count <= 0) {
+                connection_close(c, c->tunnel ? REASON_CLIENT_ABORTED : REASON_CLIENT_GONE);
+                return;
+        }
+        if (c->concluded) {
+                connection_begin_attempt(c);
+                connection_enter(c, CONNECTION_INSPECTING);
+        }
+        connection_inspect(c);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+        struct connection *c = context;
+
+        (void)fd;
+        (void)what;
+        if (c->state == CONNECTION_INSPECTING && !c->concluded)
+                connection_refuse(c, REASON_INSPECT_TIMEOUT);
+        else
+                connection_close(c, REASON_COMPLETED);
+}
+
+/* A network rule covers where the client dialled: connect there before a word is said (the server may speak first). */
+static void connection_dial_original(struct connection *c)
+{
+        struct policy_verdict verdict;
+
+        c->dial_at_once = true;
+        c->asked = (struct policy_request){ .protocol = POLICY_PROTOCOL_TCP,
+                                            .port = c->original.port,
+                                            .address = c->original.address };
+        policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
+        connection_state_note_verdict(c, &verdict);
+        if (verdict.action == POLICY_DENY)
+                connection_refuse(c, verdict.reason);
+        else
+                connection_connect(c, &c->original.address, 1);
+}
+
+void connection_record_refusal(struct traffic *traffic, enum decision_listener listener,
+                               const struct net_endpoint *client, const struct net_endpoint *original,
+                               enum reason reason)
+{
+        struct connection c = {
+                .traffic = traffic,
+                .generation = traffic->generation,
+                .cluster = policy_cluster_of(generation_policy(traffic->generation), &client->address),
+                .listener = listener,
+                .client = *client,
+                .original = *original,
+                .id = traffic->next_id++,
+                .started_ms = clock_monotonic_ms(),
+        };
+
+        connection_conclude(&c, reason);
+}
+
+static struct connection *connection_new(struct traffic *traffic, int client_fd, enum decision_listener listener,
+                                         const struct net_endpoint *client, const struct net_endpoint *original)
+{
+        struct connection *c = calloc(1, sizeof(*c));
+
+        if (c == NULL)
+                return NULL;
+        c->traffic = traffic;
+        c->client_fd = client_fd;
+        c->upstream_fd = -1;
+        c->setup = setup_new(c);
+        if (c->setup == NULL) {
+                free(c);
+                return NULL;
+        }
+        c->listener = listener;
+        c->speaks = listener == DECISION_LISTENER_PROXY ? INSPECT_PROTOCOL_HTTP : INSPECT_PROTOCOL_UNKNOWN;
+        c->client = *client;
+        c->original = *original;
+        c->id = traffic->next_id++;
+        connection_link(c);
+        connection_begin_attempt(c);
+        return c;
+}
+
+void connection_start(struct traffic *traffic, int client_fd, enum decision_listener listener,
+                      const struct net_endpoint *client, const struct net_endpoint *original)
+{
+        enum reason reason = connection_limits_take(traffic->limits, &client->address);
+
+        if (reason != REASON_COMPLETED) {
+                connection_record_refusal(traffic, listener, client, original, reason);
+                close_with_reset(client_fd);
+                return;
+        }
+        struct connection *c = connection_new(traffic, client_fd, listener, client, original);
+        if (c == NULL) {
+                connection_limits_release(traffic->limits, &client->address);
+                connection_record_refusal(traffic, listener, client, original, REASON_NO_RESOURCES);
+                close_with_reset(client_fd);
+                return;
+        }
+        if (c->cluster != NULL && original->address.family != AF_UNSPEC &&
+            policy_network_rule_covers(generation_policy(c->generation), c->cluster, &original->address,
+                                       original->port))
+                connection_dial_original(c);
+        else
+                connection_enter(c, CONNECTION_INSPECTING);
+}

@@ -1,0 +1,76 @@
+#include "base/log.h"
+#include "traffic/connection.h"
+#include "traffic/connection_state.h"
+
+/* Whether the newest policy still lets the connection's attempt through. */
+static bool connection_still_allowed(const struct connection *c, const struct policy *policy)
+{
+        const struct policy_cluster *cluster = policy_cluster_of(policy, &c->client.address);
+        struct policy_verdict verdict;
+        char hint[POLICY_HINT_SIZE];
+
+        policy_decide(policy, cluster, &c->asked, &verdict);
+        if (verdict.action == POLICY_DENY)
+                return false;
+        return c->upstream_fd == -1 || policy_permits_address(policy, cluster, &c->destination.address,
+                                                              c->destination.port, hint) == REASON_COMPLETED;
+}
+
+/* The attempt stands on the newest generation from now on, unless a connect under way borrows the old one's pool. */
+static void connection_move_to_newest(struct connection *c)
+{
+        struct policy_verdict verdict;
+
+        if (c->connecting != NULL)
+                return;
+        generation_unref(c->generation);
+        c->generation = generation_ref(c->traffic->generation);
+        c->cluster = policy_cluster_of(generation_policy(c->generation), &c->client.address);
+        if (!c->decided)
+                return;
+        policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
+        connection_state_note_verdict(c, &verdict);
+}
+
+void connection_change_generation(struct traffic *traffic, struct generation *generation)
+{
+        enum config_on_policy_change on_change = generation_config(generation)->on_policy_change;
+        struct connection *next;
+        size_t refused_count = 0;
+
+        generation_unref(traffic->generation);
+        traffic->generation = generation;
+        for (struct connection *c = traffic->connections; c != NULL; c = next) {
+                next = c->next;
+                if (c->concluded)
+                        continue;
+                if (!c->decided || connection_still_allowed(c, generation_policy(generation))) {
+                        connection_move_to_newest(c);
+                        continue;
+                }
+                refused_count++;
+                if (on_change == CONFIG_ON_POLICY_CHANGE_CLOSE)
+                        connection_close(c, REASON_POLICY_CHANGED);
+        }
+        if (refused_count > 0 && on_change != CONFIG_ON_POLICY_CHANGE_KEEP)
+                log_info("policy change: %zu live connections are no longer allowed, %s", refused_count,
+                         on_change == CONFIG_ON_POLICY_CHANGE_CLOSE ? "closed" : "kept");
+}
+
+void connection_drain(struct traffic *traffic)
+{
+        struct connection *next;
+
+        traffic->draining = true;
+        for (struct connection *c = traffic->connections; c != NULL; c = next) {
+                next = c->next;
+                if (c->state == CONNECTION_INSPECTING && c->concluded)
+                        connection_close(c, REASON_COMPLETED);
+        }
+}
+
+void connection_close_all(struct traffic *traffic, enum reason reason)
+{
+        while (traffic->connections != NULL)
+                connection_close(traffic->connections, reason);
+}
