@@ -1,0 +1,24 @@
+/*
+ * Accepts connections for one worker. Every worker opens its own sockets for the same endpoint (SO_REUSEPORT), and the
+ * kernel spreads the clients. Out of descriptors, a spare one is used to take a client in, record it and turn it away.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/compiler.h"
+#include "base/net_address.h"
+#include "records/decision.h"
+#include "traffic/connection.h"
+
+struct listener;
+
+/*
+ * Opens the transparent listener on every address, both families, or the proxy listener on its endpoint. traffic is
+ * borrowed. Returns 0, or -Exxx with a sentence in error.
+ */
+MUST_CHECK int listener_new(struct traffic *traffic, enum decision_listener kind, const struct net_endpoint *endpoint,
+                            char *error, size_t error_size, struct listener **ret);
+
+/* Stops accepting. Takes NULL. */
+void listener_free(struct listener *listener);
