@@ -1,0 +1,63 @@
+#!/bin/bash
+# Installs what is missing of the packages that building, demonstration and tests need (Debian 12, Ubuntu 24.04).
+# Asks nothing, touches the network only when something is missing, starts no service of what it installs.
+set -euo pipefail
+
+build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev)
+demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
+check=(python3-pytest libcmocka-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget)
+# Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
+optional=(chromium)
+
+installed() {
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+available() {
+        apt-cache policy "$1" | grep -q 'Candidate: [0-9]'
+}
+
+missing=()
+for package in "${build[@]}" "${demo[@]}" "${check[@]}"; do
+        installed "$package" || missing+=("$package")
+done
+wanted=()
+for package in "${optional[@]}"; do
+        installed "$package" || wanted+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ] && { [ ${#wanted[@]} -eq 0 ] || ! available "${wanted[0]}"; }; then
+        exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+        [ ${#missing[@]} -ne 0 ] || exit 0
+        echo "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+        exit 1
+fi
+
+# The servers are for the lab only: keep apt from starting them on this machine.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+fi
+log=$(mktemp)
+install_packages() {
+        if ! "$@" >"$log" 2>&1 </dev/null; then
+                tail -n 20 "$log" >&2
+                echo "'$*' failed; the whole output is in $log" >&2
+                return 1
+        fi
+}
+export DEBIAN_FRONTEND=noninteractive
+install_packages apt-get -q update
+for package in "${wanted[@]}"; do
+        if available "$package"; then
+                missing+=("$package")
+        fi
+done
+if [ ${#missing[@]} -ne 0 ]; then
+        echo "installing ${missing[*]}"
+        install_packages apt-get -qy --no-install-recommends install "${missing[@]}"
+fi
+rm -f "$log"

@@ -1,0 +1,54 @@
+"""Fixtures of the system tests: one lab for the whole run, one daemon for each test that asks for it."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import daemon as daemon_module  # noqa: E402
+import lab as lab_module  # noqa: E402
+from clients import Client  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The network; see lab.py."""
+    lab_module.end_on_signals()
+    with lab_module.Lab() as network:
+        yield network
+
+
+@pytest.fixture
+def start_daemon(lab):
+    """A function that starts a daemon with changes to the usual configuration, checked and ended after the test.
+
+    change(config) edits the configuration in place.
+    """
+    running = []
+
+    def start(change=None, **options):
+        config = daemon_module.configuration(lab)
+        if change is not None:
+            change(config)
+        instance = daemon_module.Daemon(lab, config, **options)
+        running.append(instance)
+        return instance.start()
+
+    yield start
+    for instance in running:
+        if instance.process is not None and not getattr(instance, "finished", False):
+            instance.check_and_stop()
+
+
+@pytest.fixture
+def daemon(start_daemon):
+    """A daemon with the usual configuration."""
+    return start_daemon()
+
+
+@pytest.fixture
+def client(lab):
+    """Real and handmade clients in the spoke."""
+    return Client(lab, lab.spoke)

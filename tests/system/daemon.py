@@ -1,0 +1,182 @@
+"""The daemon under test, in the lab's NVA namespace: its configuration, its life, its records."""
+
+import contextlib
+import copy
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+from lab import POOL_V4, POOL_V6, Process, wait_for
+from origins import DNS_ADDRESS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("BUILD", "build")
+PROXY = ("198.18.1.1", 3128)
+SANITIZER_WORDS = ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "LeakSanitizer")
+
+
+def configuration(lab):
+    """What a test starts from; every value may be changed."""
+    return {
+        "workers": 2,
+        "listen": {"transparent": {"port": 15001}, "proxy": {"address": PROXY[0], "port": PROXY[1]}},
+        "allowlist_dirs": [str(ROOT / "allowlists")],
+        "snat_pools": [{"name": "main", "addresses": [f"{POOL_V4[0]}-{POOL_V4[-1]}", f"{POOL_V6[0]}-{POOL_V6[-1]}"],
+                        "selection": "sticky"}],
+        "clusters": [{
+            "name": "prod-weu",
+            "sources": ["198.18.1.0/24", "2001:db8:1::/64"],
+            "cloud": "AzurePublicCloud",
+            "location": "westeurope",
+            "features": ["ubuntu-updates"],
+            "api_server": "prod-dns-1a2b3c.hcp.westeurope.azmk8s.io",
+            "snat_pool": "main",
+            "allow": ["https *.allowed.example:443,8443", "http *.allowed.example:80,8080"],
+            "deny": ["https forbidden.allowed.example:443", "http forbidden.allowed.example:80"],
+        }],
+        "resolver": {"servers": [DNS_ADDRESS]},
+        "timeouts": {"inspect": "10s", "resolve": "2s", "connect": "4s", "idle": "30m"},
+        "drain": "2s",
+        "logging": [{"sink": "file", "path": str(lab.directory / "decisions.json"), "format": "json",
+                     "events": ["deny", "allow"], "summarize": "off"}],
+    }
+
+
+class Daemon:
+    """A running aksegressd. Every record that a test expected is checked again after the end: exactly one."""
+
+    started = 0
+
+    def __init__(self, lab, config=None, prefix=(), environment=None, run_prefix=()):
+        Daemon.started += 1
+        self.lab = lab
+        self.config = copy.deepcopy(config or configuration(lab))
+        self.prefix = [str(item) for item in prefix]          # inside the namespace, before the program
+        self.environment = environment or {}
+        self.path = lab.directory / f"aksegressd-{Daemon.started}.yaml"
+        self.log_path = lab.directory / f"aksegressd-{Daemon.started}.log"
+        self.records_path = pathlib.Path(self.config["logging"][0].get("path", "/nonexistent"))
+        self.expected = []
+        self.process = None
+        self.notifications = ""
+
+    def write_config(self):
+        self.path.write_text(json.dumps(self.config, indent=2) + "\n")  # JSON is YAML
+
+    def start(self, wait=True):
+        """Starts it and waits for READY=1, as systemd would."""
+        self.write_config()
+        with contextlib.suppress(FileNotFoundError):
+            self.records_path.unlink()
+        notify = self.lab.directory / f"notify-{Daemon.started}"
+        with contextlib.suppress(FileNotFoundError):
+            notify.unlink()
+        self.notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify_socket.setblocking(False)
+        self.notify_socket.bind(str(notify))
+        argv = self.lab.nva.command(*self.prefix, BUILD / "aksegressd", "--config", self.path)
+        self.process = Process(argv, self.log_path, keep=self.lab.keep,
+                               env={**os.environ, "NOTIFY_SOCKET": str(notify), **self.environment})
+        self.lab.processes.append(self.process)
+        if wait:
+            self.wait_ready()
+            self.baseline = self.descriptors()
+        return self
+
+    def notified(self, word):
+        """Whether the daemon has sent this line to the service manager since the last time it was asked for."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.notifications += self.notify_socket.recv(4096).decode() + "\n"
+        if word not in self.notifications.split("\n"):
+            return False
+        self.notifications = ""
+        return True
+
+    def wait_ready(self, timeout=20):
+        def ready():
+            if not self.process.running():
+                raise RuntimeError(f"aksegressd ended with {self.process.popen.returncode}:\n{self.process.output()}")
+            return self.notified("READY=1")
+        wait_for(ready, "READY=1 of aksegressd", timeout)
+
+    def descriptors(self):
+        """How many descriptors it holds."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def log(self):
+        return self.process.output()
+
+    def wait_log(self, text, timeout=10):
+        """Waits for a text in its own log and returns the whole log."""
+        wait_for(lambda: text in self.log(), f"'{text}' in the log of aksegressd:\n{self.log()}", timeout)
+        return self.log()
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def reload(self, timeout=10):
+        """Writes self.config and has it read; waits until the daemon says that it is done, whatever came of it."""
+        self.write_config()
+        self.notified("READY=1")
+        self.signal(signal.SIGHUP)
+        wait_for(lambda: self.notified("READY=1"), "READY=1 after SIGHUP", timeout)
+
+    def records(self):
+        """Every record so far, in order."""
+        if not self.records_path.exists():
+            return []
+        text = self.records_path.read_text(errors="strict")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def matching(self, **fields):
+        return [record for record in self.records() if all(record.get(name) == value for name, value in fields.items())]
+
+    def wait_record(self, timeout=10, **fields):
+        """Waits for a record with these fields and returns the first."""
+        try:
+            return wait_for(lambda: self.matching(**fields), "record", timeout)[0]
+        except TimeoutError:
+            raise AssertionError(f"no record with {fields} among {json.dumps(self.records(), indent=1)}\n{self.log()}") from None
+
+    def expect_one_record(self, timeout=10, **fields):
+        """Waits for the record and returns it; that it stays the only such one is checked when the daemon has ended."""
+        record = self.wait_record(timeout, **fields)
+        assert len(self.matching(**fields)) == 1, f"more than one record with {fields}: {self.matching(**fields)}"
+        self.expected.append(fields)
+        return record
+
+    def check_descriptors(self, timeout=10, slack=0):
+        """After all connections are gone it holds no more descriptors than when it was ready."""
+        try:
+            wait_for(lambda: self.descriptors() <= self.baseline + slack, "fall", timeout)
+        except TimeoutError:
+            listing = subprocess.run(["ls", "-l", f"/proc/{self.process.pid}/fd"], capture_output=True, text=True, check=False)
+            raise AssertionError(f"{self.baseline} descriptors at the start, now:\n{listing.stdout}") from None
+
+    def stop(self, number=signal.SIGTERM, timeout=20):
+        """Ends it; returns its exit status."""
+        status = self.process.stop(number, timeout)
+        self.notify_socket.close()
+        if self.process in self.lab.processes:
+            self.lab.processes.remove(self.process)
+        return status
+
+    def check_and_stop(self):
+        """What has to hold after every test."""
+        assert self.process.running(), f"aksegressd ended with {self.process.popen.returncode}:\n{self.log()}"
+        self.check_descriptors()
+        status = self.stop()
+        self.check_ended(status)
+
+    def check_ended(self, status=0):
+        assert status == 0, f"exit status {status}:\n{self.log()}"
+        log = self.log()
+        assert not any(word in log for word in SANITIZER_WORDS), log
+        for fields in self.expected:
+            assert len(self.matching(**fields)) == 1, f"more than one record with {fields}: {self.matching(**fields)}"
+        numbers = [record["seq"] for record in self.records()]
+        assert numbers == sorted(set(numbers)), f"sequence numbers repeat or go back: {numbers}"
