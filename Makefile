@@ -24,7 +24,7 @@ CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(SANITIZE) -pthread $(shell pkg-config --cflags $(LIBRARIES))
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now
 LDLIBS += $(shell pkg-config --libs $(LIBRARIES))
-TEST_LDLIBS := -lcmocka -lssl -lcrypto
+TEST_LDLIBS := -lcmocka -ljansson -lssl -lcrypto
 
 ADDRESS_SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=all
 THREAD_SANITIZER := -fsanitize=thread

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/fqdn.h"
@@ -42,8 +43,9 @@ enum decision_protocol {
 struct decision {
         enum decision_event event;
         enum policy_action action;
-        enum reason reason;              /* connection events */
-        char alarm[DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, e.g. "snat-nearly-exhausted" */
+        enum reason reason; /* connection events */
+        char alarm
+                [DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, e.g. "snat-nearly-exhausted" */
         enum decision_listener listener;
         enum decision_protocol protocol;
         uint64_t time_us;     /* wall clock at the end */
@@ -51,16 +53,64 @@ struct decision {
         uint64_t bytes_out;   /* client to origin */
         uint64_t bytes_in;
         struct net_endpoint client;
-        struct net_endpoint original;    /* where a transparent client dialled; AF_UNSPEC for the proxy listener */
-        struct net_endpoint destination; /* where we connected to, or tried last; address AF_UNSPEC: never got that far; port always as asked */
-        struct net_endpoint snat;        /* our source; AF_UNSPEC when not connected */
-        struct fqdn fqdn;                /* length 0: no name known */
+        struct net_endpoint original; /* where a transparent client dialled; AF_UNSPEC for the proxy listener */
+        struct net_endpoint
+                destination; /* where we connected to, or tried last; address AF_UNSPEC: never got that far; port always as asked */
+        struct net_endpoint snat; /* our source; AF_UNSPEC when not connected */
+        struct fqdn fqdn;         /* length 0: no name known */
         char cluster[DECISION_CLUSTER_SIZE];
         char feature[DECISION_FEATURE_SIZE];
-        char rule[DECISION_RULE_SIZE];   /* "core.allow:12", "" when no rule matched */
+        char rule[DECISION_RULE_SIZE]; /* "core.allow:12", "" when no rule matched */
         char hint[POLICY_HINT_SIZE];
         char connection_id[DECISION_ID_SIZE]; /* the same in the refusal the client read */
         char alpn[DECISION_ALPN_SIZE];
         bool ech;
-        bool has_tls;                    /* ech means something */
+        bool has_tls; /* ech means something */
 };
+
+/* What sinks filter by, and the granularity at which lost decisions are counted. */
+enum decision_class {
+        DECISION_CLASS_DENY = 0, /* also audit */
+        DECISION_CLASS_ALLOW,
+        DECISION_CLASS_ALARM,
+        DECISION_CLASS_COUNT, /* must be last */
+};
+
+enum decision_class decision_class(const struct decision *decision);
+
+enum decision_field_kind {
+        DECISION_FIELD_TEXT = 0,
+        DECISION_FIELD_NUMBER,
+        DECISION_FIELD_BOOLEAN,
+};
+
+struct decision_field {
+        const char *name; /* as in JSON: lower case and underscores */
+        enum decision_field_kind kind;
+        const char *text; /* need not end in NUL */
+        size_t length;    /* of text, bytes */
+        uint64_t number;  /* NUMBER; BOOLEAN: 0 or 1 */
+};
+
+#define DECISION_FIELD_MAX 32
+#define DECISION_TIME_SIZE 40
+
+/* The fields a decision has, in the order of docs/decision-log.md; those that are absent are not in it. */
+struct decision_fields {
+        struct decision_field items[DECISION_FIELD_MAX];
+        size_t count;
+        char time[DECISION_TIME_SIZE]; /* items point into these and into the decision */
+        char addresses[4][NET_ADDRESS_TEXT_SIZE];
+};
+
+/* Lists the fields. They are borrowed from *decision and *ret, so neither may move. */
+void decision_fields(const struct decision *decision, struct decision_fields *ret);
+
+/* "allow", "deny" or "audit". */
+const char *decision_action_name(enum policy_action action);
+
+/* "https", "http" or "tcp"; "" when unknown. */
+const char *decision_protocol_name(enum decision_protocol protocol);
+
+/* What goes into the field reason: the row's text, for alarms the alarm. At most DECISION_ALARM_SIZE bytes and *ret_length of them count. */
+const char *decision_reason_text(const struct decision *decision, size_t *ret_length);

@@ -1,0 +1,215 @@
+#include "records/formatter_journal.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "records/text_builder.h"
+
+/* Priorities of syslog(3). */
+#define PRIORITY_WARNING "4"
+#define PRIORITY_NOTICE "5"
+#define PRIORITY_INFO "6"
+
+/*
+ *   NAME=value\n                                    when value holds no newline
+ *   NAME\n  length, 8 bytes little-endian  value\n  when it does
+ */
+static void put_value(struct text_builder *datagram, const char *value, size_t length)
+{
+        if (memchr(value, '\n', length) == NULL) {
+                text_builder_byte(datagram, '=');
+        } else {
+                text_builder_byte(datagram, '\n');
+                for (unsigned shift = 0; shift < 64; shift += 8)
+                        text_builder_byte(datagram, (char)((uint64_t)length >> shift & 0xff));
+        }
+        text_builder_bytes(datagram, value, length);
+        text_builder_byte(datagram, '\n');
+}
+
+static void put_plain(struct text_builder *datagram, const char *name, const char *value)
+{
+        text_builder_text(datagram, name);
+        put_value(datagram, value, strlen(value));
+}
+
+static void put_name(struct text_builder *datagram, const char *name)
+{
+        text_builder_text(datagram, "AKSEGRESS_");
+        for (size_t i = 0; name[i] != '\0'; i++)
+                text_builder_byte(datagram, (char)toupper(name[i]));
+}
+
+static void put_number(struct text_builder *datagram, const char *name, uint64_t number)
+{
+        put_name(datagram, name);
+        text_builder_byte(datagram, '=');
+        text_builder_number(datagram, number);
+        text_builder_byte(datagram, '\n');
+}
+
+static void put_field(struct text_builder *datagram, const struct decision_field *field)
+{
+        switch (field->kind) {
+        case DECISION_FIELD_TEXT:
+                put_name(datagram, field->name);
+                put_value(datagram, field->text, field->length);
+                break;
+        case DECISION_FIELD_NUMBER:
+                put_number(datagram, field->name, field->number);
+                break;
+        case DECISION_FIELD_BOOLEAN:
+                put_name(datagram, field->name);
+                text_builder_text(datagram, field->number != 0 ? "=true\n" : "=false\n");
+                break;
+        }
+}
+
+static const char *message_id(enum decision_event event)
+{
+        static const char *const ids[] = {
+                [DECISION_EVENT_CONNECTION] = FORMATTER_JOURNAL_ID_CONNECTION,
+                [DECISION_EVENT_ALARM] = FORMATTER_JOURNAL_ID_ALARM,
+        };
+
+        return ids[event];
+}
+
+static const char *priority(const struct decision *decision)
+{
+        static const char *const priorities[] = {
+                [DECISION_CLASS_DENY] = PRIORITY_NOTICE,
+                [DECISION_CLASS_ALLOW] = PRIORITY_INFO,
+                [DECISION_CLASS_ALARM] = PRIORITY_WARNING,
+        };
+
+        return priorities[decision_class(decision)];
+}
+
+static void put_array(struct text_builder *message, const char *before, const char *array, size_t size,
+                      const char *after)
+{
+        size_t length = strnlen(array, size);
+
+        if (length == 0)
+                return;
+        text_builder_text(message, before);
+        text_builder_bytes(message, array, length);
+        text_builder_text(message, after);
+}
+
+static void put_address(struct text_builder *message, const struct net_address *address, const char *before)
+{
+        char text[NET_ADDRESS_TEXT_SIZE];
+
+        if (address->family == AF_UNSPEC)
+                return;
+        text_builder_text(message, before);
+        text_builder_text(message, net_address_format(address, text));
+}
+
+/* An IPv6 address gets brackets, so that the port behind it can be told apart. */
+static void put_destination_address(struct text_builder *message, const struct net_address *address)
+{
+        bool brackets = address->family == AF_INET6;
+
+        put_address(message, address, brackets ? " [" : " ");
+        text_builder_text(message, brackets ? "]" : "");
+}
+
+/* " example.com:443", or the address where no name is known; nothing when the client never got as far as asking. */
+static void put_destination(struct text_builder *message, const struct decision *decision)
+{
+        const struct net_address *address = &decision->destination.address;
+
+        if (address->family == AF_UNSPEC)
+                address = &decision->original.address;
+        if (decision->fqdn.length > 0) {
+                text_builder_byte(message, ' ');
+                text_builder_bytes(message, decision->fqdn.text, decision->fqdn.length);
+        } else if (address->family != AF_UNSPEC) {
+                put_destination_address(message, address);
+        } else {
+                return;
+        }
+        if (decision->destination.port != 0) {
+                text_builder_byte(message, ':');
+                text_builder_number(message, decision->destination.port);
+        }
+}
+
+static void put_verdict(struct text_builder *message, const struct decision *decision)
+{
+        static const char *const verbs[] = {
+                [POLICY_ALLOW] = "allowed",
+                [POLICY_DENY] = "denied",
+                [POLICY_AUDIT] = "let through for audit",
+        };
+        const char *protocol = decision_protocol_name(decision->protocol);
+
+        text_builder_text(message, verbs[decision->action]);
+        put_array(message, " ", protocol, strlen(protocol), "");
+        put_destination(message, decision);
+        put_address(message, &decision->client.address, " from ");
+        put_array(message, " (", decision->cluster, sizeof(decision->cluster), ")");
+        text_builder_text(message, ": ");
+}
+
+static void put_traffic(struct text_builder *message, const struct decision *decision)
+{
+        put_address(message, &decision->snat.address, ", as ");
+        text_builder_text(message, ", ");
+        text_builder_number(message, decision->bytes_out);
+        text_builder_text(message, " bytes out, ");
+        text_builder_number(message, decision->bytes_in);
+        text_builder_text(message, " in, ");
+        text_builder_number(message, decision->duration_ms);
+        text_builder_text(message, " ms");
+}
+
+size_t formatter_journal_message(const struct decision *decision, char buffer[FORMATTER_MESSAGE_SIZE])
+{
+        struct text_builder message = text_builder_on(buffer, FORMATTER_MESSAGE_SIZE);
+        size_t length;
+        const char *reason = decision_reason_text(decision, &length);
+
+        if (decision->event == DECISION_EVENT_ALARM)
+                text_builder_text(&message, "alarm: ");
+        else
+                put_verdict(&message, decision);
+        text_builder_bytes(&message, reason, length);
+        put_array(&message, "; hint: ", decision->hint, sizeof(decision->hint), "");
+        if (decision->event != DECISION_EVENT_ALARM && decision->action != POLICY_DENY)
+                put_traffic(&message, decision);
+        text_builder_byte(&message, '\0');
+        return text_builder_length(&message) - 1;
+}
+
+size_t formatter_journal_stamp(const struct formatter_stamp *stamp, char buffer[FORMATTER_STAMP_SIZE])
+{
+        struct text_builder datagram = text_builder_on(buffer, FORMATTER_STAMP_SIZE);
+
+        put_number(&datagram, "seq", stamp->seq);
+        put_name(&datagram, "instance");
+        put_value(&datagram, stamp->instance, strnlen(stamp->instance, FORMATTER_INSTANCE_SIZE - 1));
+        if (stamp->lost > 0)
+                put_number(&datagram, "lost", stamp->lost);
+        return text_builder_length(&datagram);
+}
+
+size_t formatter_journal_body(const struct decision *decision, char buffer[FORMATTER_BODY_SIZE])
+{
+        struct text_builder datagram = text_builder_on(buffer, FORMATTER_BODY_SIZE);
+        char message[FORMATTER_MESSAGE_SIZE];
+        struct decision_fields fields;
+
+        formatter_journal_message(decision, message);
+        put_plain(&datagram, "MESSAGE", message);
+        put_plain(&datagram, "MESSAGE_ID", message_id(decision->event));
+        put_plain(&datagram, "PRIORITY", priority(decision));
+        put_plain(&datagram, "SYSLOG_IDENTIFIER", "aksegressd");
+        decision_fields(decision, &fields);
+        for (size_t i = 0; i < fields.count; i++)
+                put_field(&datagram, &fields.items[i]);
+        return text_builder_length(&datagram);
+}

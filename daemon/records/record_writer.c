@@ -1,0 +1,508 @@
+#include "records/record_writer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "records/formatter_journal.h"
+#include "records/formatter_json.h"
+#include "records/record_ring.h"
+#include "records/sink.h"
+#include "records/sink_filter.h"
+#include "records/wakeup.h"
+
+#define DRAIN_MS 5000       /* how long a closing sink may write what it has */
+#define BATCH_DECISIONS 256 /* from one ring before the next has its turn */
+
+/*
+ * After work the record thread rests before it arms its wake-up, so that a busy daemon pays for 500 wake-ups a second
+ * and not for one a record. A ring holds what its producer can push in this time.
+ */
+#define NAP_MS 2
+
+/* The sinks in force. Constant while the record thread uses it; the sinks themselves go over to the next table. */
+struct sink_table {
+        size_t count;
+        struct sink_slot {
+                struct sink *sink;
+                struct sink_filter *filter; /* owned by the table */
+        } slots[];
+};
+
+struct record_writer {
+        struct record_ring **rings;
+        unsigned producers;
+        struct wakeup wakeup;
+        pthread_t thread;
+        bool started;
+        atomic_bool stopping;
+        char instance[FORMATTER_INSTANCE_SIZE];
+
+        /* Handing a new table to the record thread: it takes next, sets it to NULL and signals. */
+        pthread_mutex_t lock;
+        pthread_cond_t taken;
+        struct sink_table *next;
+
+        /* the making thread's */
+        struct sink_table *table;
+        struct sink **closing; /* stopped, their threads not ended yet */
+        size_t closing_count;
+        uint64_t closed_lost; /* of sinks that are gone */
+
+        /* the record thread's */
+        struct sink_table *current;
+};
+
+/* One decision in the formats that some sink has asked for so far. */
+struct formatted {
+        const struct decision *decision;
+        size_t json_length; /* 0: not made yet */
+        size_t journal_length;
+        char json[FORMATTER_BODY_SIZE];
+        char journal[FORMATTER_BODY_SIZE];
+};
+
+static void push_to(struct sink *sink, struct formatted *formatted)
+{
+        switch (sink_kind(sink)) {
+        case CONFIG_SINK_FILE:
+                if (formatted->json_length == 0)
+                        formatted->json_length = formatter_json_body(formatted->decision, formatted->json);
+                sink_push(sink, formatted->json, formatted->json_length);
+                break;
+        case CONFIG_SINK_JOURNAL:
+                if (formatted->journal_length == 0)
+                        formatted->journal_length = formatter_journal_body(formatted->decision, formatted->journal);
+                sink_push(sink, formatted->journal, formatted->journal_length);
+                break;
+        }
+}
+
+static void deliver(const struct sink_table *table, const struct decision *decision)
+{
+        struct formatted formatted;
+
+        formatted.decision = decision;
+        formatted.json_length = 0;
+        formatted.journal_length = 0;
+        for (size_t i = 0; i < table->count; i++)
+                if (sink_filter_takes(table->slots[i].filter, decision))
+                        push_to(table->slots[i].sink, &formatted);
+}
+
+static void deliver_lost(const struct sink_table *table, const struct record_ring_lost *lost)
+{
+        for (size_t class = 0; class < DECISION_CLASS_COUNT; class ++) {
+                if (lost->of_class[class] == 0)
+                        continue;
+                for (size_t i = 0; i < table->count; i++)
+                        if (sink_filter_takes_class(table->slots[i].filter, class))
+                                sink_lose(table->slots[i].sink, lost->of_class[class]);
+        }
+}
+
+/* Returns whether the ring held anything. */
+static bool drain_ring(const struct sink_table *table, struct record_ring *ring)
+{
+        for (size_t taken = 0; taken < BATCH_DECISIONS; taken++) {
+                struct record_ring_lost lost;
+                const struct decision *decision = record_ring_peek(ring, &lost);
+
+                deliver_lost(table, &lost);
+                if (decision == NULL)
+                        return taken > 0;
+                deliver(table, decision);
+                record_ring_drop(ring);
+        }
+        return true;
+}
+
+static bool drain_rings(struct record_writer *writer)
+{
+        const struct sink_table *table = writer->current;
+        bool any = false;
+
+        for (unsigned i = 0; i < writer->producers; i++)
+                any = drain_ring(table, writer->rings[i]) || any;
+        for (size_t i = 0; i < table->count; i++)
+                sink_wake(table->slots[i].sink);
+        return any;
+}
+
+static void take_next_table(struct record_writer *writer)
+{
+        pthread_mutex_lock(&writer->lock);
+        if (writer->next != NULL) {
+                writer->current = writer->next;
+                writer->next = NULL;
+                pthread_cond_signal(&writer->taken);
+        }
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static bool rings_are_empty(const struct record_writer *writer)
+{
+        for (unsigned i = 0; i < writer->producers; i++)
+                if (!record_ring_empty(writer->rings[i]))
+                        return false;
+        return true;
+}
+
+static void sleep_until_needed(struct record_writer *writer)
+{
+        wakeup_prepare(&writer->wakeup);
+        if (rings_are_empty(writer))
+                wakeup_wait(&writer->wakeup, -1, -1);
+        else
+                wakeup_cancel(&writer->wakeup);
+}
+
+static void *run(void *argument)
+{
+        struct record_writer *writer = argument;
+
+        for (;;) {
+                /* Read first: everything pushed before the stop is then found by the drain that follows. */
+                bool stopping = atomic_load(&writer->stopping);
+
+                take_next_table(writer);
+                if (drain_rings(writer)) {
+                        if (!stopping && rings_are_empty(writer))
+                                (void)poll(NULL, 0, NAP_MS);
+                        continue;
+                }
+                if (stopping)
+                        return NULL;
+                sleep_until_needed(writer);
+        }
+}
+
+void record_writer_push(struct record_writer *writer, unsigned producer, const struct decision *decision)
+{
+        assert(producer < writer->producers);
+        if (record_ring_push(writer->rings[producer], decision))
+                wakeup_wake(&writer->wakeup);
+}
+
+static void draw_instance(char instance[FORMATTER_INSTANCE_SIZE])
+{
+        uint64_t high = hash_random();
+        uint64_t low = hash_random();
+
+        snprintf(instance, FORMATTER_INSTANCE_SIZE, "%016" PRIx64 "%016" PRIx64, high, low);
+}
+
+static bool holds_sink(const struct sink_table *table, const struct sink *sink)
+{
+        for (size_t i = 0; i < table->count; i++)
+                if (table->slots[i].sink == sink)
+                        return true;
+        return false;
+}
+
+/* The sink of table that config describes and that taken_by does not have yet; NULL: none. */
+static struct sink *find_sink(const struct sink_table *table, const struct config_sink *config,
+                              const struct sink_table *taken_by)
+{
+        for (size_t i = 0; i < table->count; i++) {
+                struct sink *sink = table->slots[i].sink;
+                if (sink_matches(sink, config) && !holds_sink(taken_by, sink))
+                        return sink;
+        }
+        return NULL;
+}
+
+static bool is_described_again(const struct sink_table *table, const struct config_sink *config)
+{
+        for (size_t i = 0; i < table->count; i++)
+                if (sink_matches(table->slots[i].sink, config))
+                        return true;
+        return false;
+}
+
+/*
+ * A sink that begins later than the daemon, or beside another one on the same file, has an instance of its own: its seq
+ * starts at 1 again, and (instance, seq) must stay unique for who reads the file.
+ */
+static int start_sink(const struct record_writer *writer, const struct config_sink *config,
+                      const struct sink_table *table, char *error, size_t error_size, struct sink **ret)
+{
+        char instance[FORMATTER_INSTANCE_SIZE];
+
+        if (writer->started || is_described_again(table, config))
+                draw_instance(instance);
+        else
+                memcpy(instance, writer->instance, sizeof(instance));
+        return sink_start(config, instance, error, error_size, ret);
+}
+
+/* Appends the sink for config to table: the running one, or a new one. */
+static int add_sink(const struct record_writer *writer, const struct config_sink *config, struct sink_table *table,
+                    char *error, size_t error_size)
+{
+        struct sink_slot *slot = &table->slots[table->count];
+        int r;
+
+        r = sink_filter_new(config, &slot->filter);
+        if (r < 0) {
+                snprintf(error, error_size, "logging: %s", strerror(-r));
+                return r;
+        }
+        slot->sink = find_sink(writer->table, config, table);
+        if (slot->sink == NULL)
+                r = start_sink(writer, config, table, error, error_size, &slot->sink);
+        if (r < 0) {
+                sink_filter_free(slot->filter);
+                return r;
+        }
+        table->count++;
+        return 0;
+}
+
+/* Stopped sinks whose threads have ended by now, or end within timeout_ms, are freed. */
+static void reap_closing(struct record_writer *writer, int timeout_ms)
+{
+        uint64_t deadline_ms = clock_monotonic_ms() + (uint64_t)timeout_ms;
+        size_t kept = 0;
+
+        for (size_t i = 0; i < writer->closing_count; i++) {
+                struct sink *sink = writer->closing[i];
+                uint64_t now_ms = clock_monotonic_ms();
+
+                if (sink_finish(sink, now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0, &writer->closed_lost))
+                        continue;
+                writer->closing[kept++] = sink;
+        }
+        writer->closing_count = kept;
+}
+
+/* Room for count more, so that closing them later cannot fail. */
+static int reserve_closing(struct record_writer *writer, size_t count)
+{
+        struct sink **closing = reallocarray(writer->closing, writer->closing_count + count + 1, sizeof(*closing));
+
+        if (closing == NULL)
+                return -ENOMEM;
+        writer->closing = closing;
+        return 0;
+}
+
+/* Stops every sink of table that is not in kept (NULL: all) and frees the table. */
+static void close_table(struct record_writer *writer, struct sink_table *table, const struct sink_table *kept)
+{
+        uint64_t deadline_ms = clock_monotonic_ms() + DRAIN_MS;
+
+        for (size_t i = 0; i < table->count; i++) {
+                sink_filter_free(table->slots[i].filter);
+                if (kept != NULL && holds_sink(kept, table->slots[i].sink))
+                        continue;
+                sink_stop(table->slots[i].sink, deadline_ms);
+                writer->closing[writer->closing_count++] = table->slots[i].sink;
+        }
+        free(table);
+}
+
+static void hand_over(struct record_writer *writer, struct sink_table *table)
+{
+        pthread_mutex_lock(&writer->lock);
+        writer->next = table;
+        wakeup_force(&writer->wakeup);
+        while (writer->next != NULL)
+                pthread_cond_wait(&writer->taken, &writer->lock);
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static struct sink_table *table_new(size_t max_count)
+{
+        return calloc(1, sizeof(struct sink_table) + max_count * sizeof(struct sink_slot));
+}
+
+/* The table for config, with running sinks of the present one where they match. */
+static int build_table(struct record_writer *writer, const struct config *config, char *error, size_t error_size,
+                       struct sink_table **ret)
+{
+        struct sink_table *table = table_new(config->sink_count);
+        int r = -ENOMEM;
+
+        /* Either the old table's sinks or the new one's will be closed, in the worst case all of them. */
+        if (table == NULL || reserve_closing(writer, config->sink_count + writer->table->count) < 0) {
+                snprintf(error, error_size, "logging: %s", strerror(ENOMEM));
+                free(table);
+                return r;
+        }
+        for (size_t i = 0; i < config->sink_count; i++) {
+                r = add_sink(writer, &config->sinks[i], table, error, error_size);
+                if (r < 0) {
+                        close_table(writer, table, writer->table);
+                        return r;
+                }
+        }
+        *ret = table;
+        return 0;
+}
+
+int record_writer_reload(struct record_writer *writer, const struct config *config, char *error, size_t error_size)
+{
+        struct sink_table *old = writer->table;
+        struct sink_table *table;
+
+        reap_closing(writer, 0);
+        int r = build_table(writer, config, error, error_size, &table);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < table->count; i++)
+                sink_set_queue(table->slots[i].sink, config->sinks[i].queue);
+        hand_over(writer, table);
+        writer->table = table;
+        close_table(writer, old, table);
+        return 0;
+}
+
+/* Signals are the main thread's business. */
+static int start_thread(struct record_writer *writer)
+{
+        sigset_t all;
+        sigset_t before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int error = pthread_create(&writer->thread, NULL, run, writer);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (error != 0)
+                return -error;
+        writer->started = true;
+        (void)pthread_setname_np(writer->thread, "records"); /* only for top and gdb */
+        return 0;
+}
+
+static int make_rings(struct record_writer *writer, unsigned producers)
+{
+        writer->rings = calloc(producers + 1, sizeof(*writer->rings));
+        if (writer->rings == NULL)
+                return -ENOMEM;
+        for (; writer->producers < producers; writer->producers++) {
+                writer->rings[writer->producers] = record_ring_new(RECORD_RING_DEFAULT_SIZE);
+                if (writer->rings[writer->producers] == NULL)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+/* Everything but the thread. */
+static int prepare(struct record_writer *writer, const struct config *config, unsigned producers, char *error,
+                   size_t error_size)
+{
+        struct sink_table *table;
+        int r;
+
+        draw_instance(writer->instance);
+        r = make_rings(writer, producers);
+        if (r == 0)
+                r = wakeup_open(&writer->wakeup);
+        if (r == 0 && (writer->table = table_new(0)) == NULL)
+                r = -ENOMEM;
+        if (r < 0) {
+                snprintf(error, error_size, "logging: %s", strerror(-r));
+                return r;
+        }
+        r = build_table(writer, config, error, error_size, &table);
+        if (r < 0)
+                return r;
+        free(writer->table);
+        writer->table = table;
+        writer->current = table;
+        return 0;
+}
+
+int record_writer_new(const struct config *config, unsigned producers, char *error, size_t error_size,
+                      struct record_writer **ret)
+{
+        struct record_writer *writer = calloc(1, sizeof(*writer));
+        int r;
+
+        if (writer == NULL) {
+                snprintf(error, error_size, "logging: %s", strerror(ENOMEM));
+                return -ENOMEM;
+        }
+        writer->wakeup.fd = -1;
+        pthread_mutex_init(&writer->lock, NULL);
+        pthread_cond_init(&writer->taken, NULL);
+        r = prepare(writer, config, producers, error, error_size);
+        if (r == 0) {
+                r = start_thread(writer);
+                if (r < 0)
+                        snprintf(error, error_size, "logging: cannot start a thread: %s", strerror(-r));
+        }
+        if (r < 0) {
+                record_writer_free(writer);
+                return r;
+        }
+        *ret = writer;
+        return 0;
+}
+
+static void stop_thread(struct record_writer *writer)
+{
+        if (!writer->started)
+                return;
+        atomic_store(&writer->stopping, true);
+        wakeup_force(&writer->wakeup);
+        pthread_join(writer->thread, NULL);
+}
+
+void record_writer_free(struct record_writer *writer)
+{
+        if (writer == NULL)
+                return;
+        stop_thread(writer);
+        if (writer->table != NULL)
+                close_table(writer, writer->table, NULL);
+        /* A thread that hangs inside the kernel keeps its sink; it shares nothing with what is freed here. */
+        reap_closing(writer, DRAIN_MS + 500);
+        free(writer->closing);
+        for (unsigned i = 0; i < writer->producers; i++)
+                record_ring_free(writer->rings[i]);
+        free(writer->rings);
+        wakeup_close(&writer->wakeup);
+        pthread_cond_destroy(&writer->taken);
+        pthread_mutex_destroy(&writer->lock);
+        free(writer);
+}
+
+void record_writer_reopen(struct record_writer *writer)
+{
+        for (size_t i = 0; i < writer->table->count; i++)
+                sink_reopen(writer->table->slots[i].sink);
+}
+
+uint64_t record_writer_lost(const struct record_writer *writer)
+{
+        uint64_t lost = writer->closed_lost;
+
+        for (size_t i = 0; i < writer->table->count; i++)
+                lost += sink_lost(writer->table->slots[i].sink);
+        for (size_t i = 0; i < writer->closing_count; i++)
+                lost += sink_lost(writer->closing[i]);
+        return lost;
+}
+
+size_t record_writer_sink_count(const struct record_writer *writer)
+{
+        return writer->table->count;
+}
+
+struct record_writer_sink record_writer_sink(const struct record_writer *writer, size_t index)
+{
+        const struct sink *sink = writer->table->slots[index].sink;
+
+        return (struct record_writer_sink){ sink_name(sink), sink_written(sink), sink_lost(sink) };
+}

@@ -1,0 +1,439 @@
+#include "records/sink.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "records/formatter_journal.h"
+#include "records/formatter_json.h"
+#include "records/sink_file.h"
+#include "records/sink_journal.h"
+#include "records/sink_queue.h"
+#include "records/wakeup.h"
+
+#define RETRY_MS 250        /* after a failed write */
+#define OUTPUT_WAIT_MS 1000 /* for a full pipe or journald; poll() ends it earlier */
+#define ERROR_LOG_MS 60000  /* at most one line about a failing sink in this time */
+
+struct sink {
+        enum config_sink_kind kind;
+        char *name;
+        char instance[FORMATTER_INSTANCE_SIZE];
+        struct sink_queue *queue;
+        struct wakeup wakeup;
+        struct wakeup ended; /* forced once, by the thread, as the last thing it does */
+        pthread_t thread;
+
+        /* the record thread's */
+        uint64_t lost_unqueued; /* lost since the last record that got into the queue */
+
+        /* the writer thread's */
+        struct sink_file *file;       /* NULL in a journal sink */
+        struct sink_journal *journal; /* NULL in a file sink */
+        struct sink_queue_block *block;
+        uint64_t seq;
+        uint64_t lost_unsent; /* lost since the last record that was stamped */
+        uint64_t error_logged_ms;
+        bool failing; /* an error was logged and nothing worked since */
+
+        /* shared */
+        atomic_bool reopen;
+        atomic_bool stopping;
+        atomic_uint_fast64_t deadline_ms;
+        atomic_uint_fast64_t written;
+        atomic_uint_fast64_t lost;
+};
+
+static void count_lost(struct sink *sink, uint64_t count)
+{
+        atomic_fetch_add_explicit(&sink->lost, count, memory_order_relaxed);
+}
+
+static void log_failure(struct sink *sink, int error)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+
+        if (sink->error_logged_ms != 0 && now_ms - sink->error_logged_ms < ERROR_LOG_MS)
+                return;
+        sink->error_logged_ms = now_ms;
+        sink->failing = true;
+        log_error("logging: %s: %s; records are kept while its queue has room, then lost and counted (%" PRIu64
+                  " so far)",
+                  sink->name, strerror(-error), sink_lost(sink));
+}
+
+static void note_success(struct sink *sink)
+{
+        if (!sink->failing)
+                return;
+        sink->failing = false;
+        log_info("logging: %s: works again, %" PRIu64 " records were lost since the start", sink->name,
+                 sink_lost(sink));
+}
+
+static struct formatter_stamp next_stamp(const struct sink *sink, const struct sink_queue_entry *entry)
+{
+        uint64_t lost = entry->lost + sink->lost_unsent;
+
+        return (struct formatter_stamp){ .seq = sink->seq + lost + 1, .lost = lost, .instance = sink->instance };
+}
+
+static void keep_stamp(struct sink *sink, const struct formatter_stamp *stamp)
+{
+        sink->seq = stamp->seq;
+        sink->lost_unsent = 0;
+}
+
+static int put_into_file(struct sink *sink, const struct sink_queue_entry *entry)
+{
+        char head[FORMATTER_STAMP_SIZE];
+        struct formatter_stamp stamp = next_stamp(sink, entry);
+        size_t head_length = formatter_json_stamp(&stamp, head);
+
+        while (!sink_file_append(sink->file, head, head_length, entry->bytes, entry->length)) {
+                int r = sink_file_flush(sink->file);
+                if (r < 0)
+                        return r;
+        }
+        keep_stamp(sink, &stamp);
+        atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
+        return 0;
+}
+
+/* Whether a later try may succeed with the same record. */
+static bool is_passing(int error)
+{
+        return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
+}
+
+static int put_into_journal(struct sink *sink, const struct sink_queue_entry *entry)
+{
+        char head[FORMATTER_STAMP_SIZE];
+        struct formatter_stamp stamp = next_stamp(sink, entry);
+        size_t head_length = formatter_journal_stamp(&stamp, head);
+        int r = sink_journal_send(sink->journal, head, head_length, entry->bytes, entry->length);
+
+        if (is_passing(r))
+                return r;
+        if (r < 0) {
+                /* Nobody there: waiting would only fill the queue on machines without journald. */
+                sink->lost_unsent += entry->lost + 1;
+                count_lost(sink, 1);
+                log_failure(sink, r);
+                return 0;
+        }
+        keep_stamp(sink, &stamp);
+        note_success(sink);
+        atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
+        return 0;
+}
+
+static int put(struct sink *sink, const struct sink_queue_entry *entry)
+{
+        switch (sink->kind) {
+        case CONFIG_SINK_FILE:
+                return put_into_file(sink, entry);
+        case CONFIG_SINK_JOURNAL:
+                return put_into_journal(sink, entry);
+        }
+        return -EINVAL;
+}
+
+static int flush(struct sink *sink)
+{
+        if (sink->file == NULL)
+                return 0;
+        int r = sink_file_flush(sink->file);
+        if (r == 0)
+                note_success(sink);
+        return r;
+}
+
+/* The next entry to write, from the block in hand or a new one; false when the queue is empty. */
+static bool next_entry(struct sink *sink, struct sink_queue_entry *ret)
+{
+        for (;;) {
+                if (sink->block == NULL)
+                        sink->block = sink_queue_take(sink->queue);
+                if (sink->block == NULL)
+                        return false;
+                if (sink_queue_block_peek(sink->block, ret))
+                        return true;
+                sink_queue_give_back(sink->queue, sink->block);
+                sink->block = NULL;
+        }
+}
+
+static bool is_past_deadline(const struct sink *sink)
+{
+        return atomic_load(&sink->stopping) && clock_monotonic_ms() >= atomic_load(&sink->deadline_ms);
+}
+
+/* Returns 0 when everything queued is written, or the deadline passed; otherwise -errno, and the rest is kept. */
+static int write_queued(struct sink *sink)
+{
+        struct sink_queue_entry entry;
+
+        while (next_entry(sink, &entry) && !is_past_deadline(sink)) {
+                int r = put(sink, &entry);
+                if (r < 0)
+                        return r;
+                sink_queue_block_drop(sink->block);
+        }
+        return flush(sink);
+}
+
+static void reopen_if_asked(struct sink *sink)
+{
+        if (!atomic_exchange(&sink->reopen, false) || sink->file == NULL)
+                return;
+        int r = sink_file_reopen(sink->file);
+        if (r < 0)
+                log_error("logging: %s: cannot be opened anew: %s; still writing to the old file", sink->name,
+                          strerror(-r));
+}
+
+static void wait_for_work(struct sink *sink)
+{
+        wakeup_prepare(&sink->wakeup);
+        if (sink_queue_length(sink->queue) == 0 && !atomic_load(&sink->stopping) && !atomic_load(&sink->reopen))
+                wakeup_wait(&sink->wakeup, -1, -1);
+        else
+                wakeup_cancel(&sink->wakeup);
+}
+
+static int until_deadline(const struct sink *sink, int timeout_ms)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+        uint64_t deadline_ms = atomic_load(&sink->deadline_ms);
+
+        if (!atomic_load(&sink->stopping) || deadline_ms >= now_ms + (uint64_t)timeout_ms)
+                return timeout_ms;
+        return deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0;
+}
+
+/* Not prepared for sink_wake: more in the queue is no reason to try again, only a reopen or a stop is (both force). */
+static void wait_for_output(struct sink *sink, int error)
+{
+        int fd = sink->file != NULL ? sink_file_descriptor(sink->file) : sink_journal_descriptor(sink->journal);
+
+        if (error == -EAGAIN)
+                wakeup_wait(&sink->wakeup, fd, until_deadline(sink, OUTPUT_WAIT_MS));
+        else
+                wakeup_wait(&sink->wakeup, -1, until_deadline(sink, RETRY_MS));
+}
+
+/* Whatever could not be written before the deadline. */
+static void abandon_rest(struct sink *sink)
+{
+        uint64_t rest = sink->file != NULL ? sink_file_pending(sink->file) : 0;
+        struct sink_queue_entry entry;
+
+        atomic_fetch_sub_explicit(&sink->written, rest, memory_order_relaxed);
+        while (next_entry(sink, &entry)) {
+                rest++;
+                sink_queue_block_drop(sink->block);
+        }
+        if (rest == 0)
+                return;
+        count_lost(sink, rest);
+        log_error("logging: %s: %" PRIu64 " records could not be written before the end and are lost", sink->name,
+                  rest);
+}
+
+static void *run(void *argument)
+{
+        struct sink *sink = argument;
+
+        for (;;) {
+                /* Read first: what was queued before the stop is then seen by the write that follows. */
+                bool stopping = atomic_load(&sink->stopping);
+
+                reopen_if_asked(sink);
+                int r = write_queued(sink);
+                if (is_past_deadline(sink) || (stopping && r == 0))
+                        break;
+                if (r == 0) {
+                        wait_for_work(sink);
+                        continue;
+                }
+                if (r != -EAGAIN)
+                        log_failure(sink, r);
+                wait_for_output(sink, r);
+        }
+        abandon_rest(sink);
+        wakeup_force(&sink->ended);
+        return NULL;
+}
+
+/* Signals are the main thread's business. */
+static int start_thread(struct sink *sink)
+{
+        sigset_t all;
+        sigset_t before;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int error = pthread_create(&sink->thread, NULL, run, sink);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (error == 0)
+                (void)pthread_setname_np(sink->thread, "sink"); /* only for top and gdb */
+        return -error;
+}
+
+/* The thread does not run, or no more. */
+static void sink_free(struct sink *sink)
+{
+        if (sink == NULL)
+                return;
+        if (sink->block != NULL)
+                sink_queue_give_back(sink->queue, sink->block);
+        sink_file_close(sink->file);
+        sink_journal_close(sink->journal);
+        wakeup_close(&sink->ended);
+        wakeup_close(&sink->wakeup);
+        sink_queue_free(sink->queue);
+        free(sink->name);
+        free(sink);
+}
+
+static const char *name_of(const struct config_sink *config)
+{
+        return config->kind == CONFIG_SINK_FILE ? config->path.text : "journal";
+}
+
+static int open_output(struct sink *sink)
+{
+        switch (sink->kind) {
+        case CONFIG_SINK_FILE:
+                return sink_file_open(sink->name, &sink->file);
+        case CONFIG_SINK_JOURNAL:
+                return sink_journal_open(SINK_JOURNAL_SOCKET, &sink->journal);
+        }
+        return -EINVAL;
+}
+
+static int open_all(struct sink *sink, size_t max_records)
+{
+        int r;
+
+        sink->queue = sink_queue_new(max_records);
+        if (sink->name == NULL || sink->queue == NULL)
+                return -ENOMEM;
+        r = wakeup_open(&sink->wakeup);
+        if (r < 0)
+                return r;
+        r = wakeup_open(&sink->ended);
+        if (r < 0)
+                return r;
+        r = open_output(sink);
+        if (r < 0)
+                return r;
+        return start_thread(sink);
+}
+
+int sink_start(const struct config_sink *config, const char instance[FORMATTER_INSTANCE_SIZE], char *error,
+               size_t error_size, struct sink **ret)
+{
+        struct sink *sink = calloc(1, sizeof(*sink));
+        int r;
+
+        if (sink == NULL) {
+                snprintf(error, error_size, "logging: %s", strerror(ENOMEM));
+                return -ENOMEM;
+        }
+        sink->wakeup.fd = -1;
+        sink->ended.fd = -1;
+        sink->kind = config->kind;
+        sink->name = strdup(name_of(config));
+        memcpy(sink->instance, instance, FORMATTER_INSTANCE_SIZE);
+        r = open_all(sink, config->queue > 0 ? config->queue : 1);
+        if (r < 0) {
+                snprintf(error, error_size, "logging: %s: %s", name_of(config), strerror(-r));
+                sink_free(sink);
+                return r;
+        }
+        *ret = sink;
+        return 0;
+}
+
+enum config_sink_kind sink_kind(const struct sink *sink)
+{
+        return sink->kind;
+}
+
+const char *sink_name(const struct sink *sink)
+{
+        return sink->name;
+}
+
+bool sink_matches(const struct sink *sink, const struct config_sink *config)
+{
+        return sink->kind == config->kind && strcmp(sink->name, name_of(config)) == 0;
+}
+
+void sink_set_queue(struct sink *sink, size_t max_records)
+{
+        sink_queue_set_max_records(sink->queue, max_records > 0 ? max_records : 1);
+}
+
+void sink_push(struct sink *sink, const char *body, size_t length)
+{
+        const struct sink_queue_entry entry = { .bytes = body, .length = length, .lost = sink->lost_unqueued };
+
+        if (sink_queue_push(sink->queue, &entry))
+                sink->lost_unqueued = 0;
+        else
+                sink_lose(sink, 1);
+}
+
+void sink_lose(struct sink *sink, uint64_t count)
+{
+        sink->lost_unqueued += count;
+        count_lost(sink, count);
+}
+
+void sink_wake(struct sink *sink)
+{
+        wakeup_wake(&sink->wakeup);
+}
+
+void sink_reopen(struct sink *sink)
+{
+        atomic_store(&sink->reopen, true);
+        wakeup_force(&sink->wakeup);
+}
+
+uint64_t sink_written(const struct sink *sink)
+{
+        return atomic_load_explicit(&sink->written, memory_order_relaxed);
+}
+
+uint64_t sink_lost(const struct sink *sink)
+{
+        return atomic_load_explicit(&sink->lost, memory_order_relaxed);
+}
+
+void sink_stop(struct sink *sink, uint64_t deadline_ms)
+{
+        atomic_store(&sink->deadline_ms, deadline_ms);
+        atomic_store(&sink->stopping, true);
+        wakeup_force(&sink->wakeup);
+}
+
+bool sink_finish(struct sink *sink, int timeout_ms, uint64_t *lost)
+{
+        if (!wakeup_poll(&sink->ended, timeout_ms))
+                return false;
+        pthread_join(sink->thread, NULL);
+        *lost += sink_lost(sink);
+        sink_free(sink);
+        return true;
+}

@@ -1,0 +1,58 @@
+/*
+ * One sink: a bounded queue, the thread that empties it, and the file or journal it writes to. Numbers the records: seq
+ * goes up by one for each, and jumps over those that were lost, which the next record then counts.
+ *
+ * One thread pushes and loses (the record thread); the rest is for the thread that made the sink.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "policy/config.h"
+#include "records/formatter.h"
+
+struct sink;
+
+/*
+ * Opens the sink and starts its thread. instance is copied. Returns 0, -ENOMEM, or -errno of what could not be opened,
+ * with a sentence in error.
+ */
+MUST_CHECK int sink_start(const struct config_sink *config, const char instance[FORMATTER_INSTANCE_SIZE], char *error,
+                          size_t error_size, struct sink **ret);
+
+enum config_sink_kind sink_kind(const struct sink *sink);
+
+/* What it writes to, for people: the path, or "journal". */
+const char *sink_name(const struct sink *sink);
+
+/* Whether config describes this sink: same kind, same path. */
+bool sink_matches(const struct sink *sink, const struct config_sink *config);
+
+void sink_set_queue(struct sink *sink, size_t max_records);
+
+/* Queues one formatted body; when it does not fit, it is lost and counted. Call sink_wake after the last of a batch. */
+void sink_push(struct sink *sink, const char *body, size_t length);
+
+/* Counts records that were lost before they came here. */
+void sink_lose(struct sink *sink, uint64_t count);
+
+void sink_wake(struct sink *sink);
+
+/* A file is opened anew under its name, soon; on failure that is logged and the old one is used on. */
+void sink_reopen(struct sink *sink);
+
+/* From any thread. */
+uint64_t sink_written(const struct sink *sink);
+uint64_t sink_lost(const struct sink *sink);
+
+/* Nothing is pushed any more: the thread writes what is queued and ends, at deadline_ms (clock_monotonic_ms) at the latest. */
+void sink_stop(struct sink *sink, uint64_t deadline_ms);
+
+/*
+ * After sink_stop: waits up to timeout_ms for the thread, adds what the sink lost to *lost and frees it. Returns false when the thread hangs inside
+ * the kernel; the sink stays, to be tried again or to be left to the end of the process.
+ */
+MUST_CHECK bool sink_finish(struct sink *sink, int timeout_ms, uint64_t *lost);
