@@ -1,6 +1,7 @@
 /*
  * The configuration file as a struct: read by config_read, constant afterwards. Only layout and plain value checks are
  * here; what the rules in it mean is policy.h. Durations are milliseconds, texts are owned by the config.
+ * The keys themselves, with their defaults and bounds, are the tables of config_keys.h.
  */
 #pragma once
 
@@ -12,7 +13,10 @@
 #include "base/fqdn.h"
 #include "base/net_address.h"
 
-/* Where in the configuration file a value stands: for errors found later. */
+#define CONFIG_MAX_FILE_BYTES (8u * 1024 * 1024)
+#define CONFIG_MAX_POOL_ADDRESSES 4096 /* in one SNAT pool */
+
+/* Where in the configuration file a value stands: for errors found later. Line 0: a default, not in the file. */
 struct config_place {
         unsigned line;
         unsigned column;
@@ -84,7 +88,8 @@ struct config_cluster {
         size_t parameter_count;
         struct config_text api_server; /* text NULL: none */
         enum config_mode mode;
-        size_t snat_pool; /* index into config.snat_pools */
+        struct config_text snat_pool_name;
+        size_t snat_pool;          /* index into config.snat_pools */
         struct config_text *allow; /* rules, or file:PATH */
         size_t allow_count;
         struct config_text *deny;
@@ -134,6 +139,12 @@ struct config {
         unsigned workers; /* auto is resolved to the number of processors */
         struct config_listener transparent;
         struct config_listener proxy;
+        struct config_listener dns;   /* checked; not served by this version */
+        struct config_listener admin; /* the same */
+        struct config_listener probe; /* the same */
+        struct config_text control_socket;
+        struct config_text control_group;
+        struct config_text service_tags; /* text NULL: none */
         char **allowlist_dirs;
         size_t allowlist_dir_count;
         struct config_snat_pool *snat_pools;
@@ -163,6 +174,13 @@ struct config {
  * Returns 0 with a config to be freed with config_free; -EINVAL: errors were added to diagnostics; -ENOMEM.
  */
 MUST_CHECK int config_read(const char *path, struct diagnostics *diagnostics, struct config **ret);
+
+/*
+ * The same for length bytes of YAML in memory; path stands in for the file's name in messages, and relative paths in
+ * the text are taken from its directory.
+ */
+MUST_CHECK int config_read_text(const char *path, const char *text, size_t length, struct diagnostics *diagnostics,
+                                struct config **ret);
 
 /* Takes NULL. */
 void config_free(struct config *config);

@@ -1,0 +1,21 @@
+/* Types of values in the configuration that are names and addresses of the network; like those of config_value.h, pure. */
+#pragma once
+
+#include "policy/config_keys.h"
+
+/* Into struct config_text: a DNS name in canonical form. */
+int config_network_fqdn(const struct config_input *input, void *field, char *complaint);
+/* Into struct config_text: name:port, address:port or [v6]:port. */
+int config_network_host_port(const struct config_input *input, void *field, char *complaint);
+/* Into struct fqdn. */
+int config_network_zone(const struct config_input *input, void *field, char *complaint);
+/* Into struct net_address: one to listen at. */
+int config_network_listen_address(const struct config_input *input, void *field, char *complaint);
+/* Into struct net_endpoint: "address", "address:port" or "[v6]:port" of a DNS server, port 53 unless given. */
+int config_network_server(const struct config_input *input, void *field, char *complaint);
+/* Into struct config_prefix. */
+int config_network_prefix(const struct config_input *input, void *field, char *complaint);
+/* The same, but neither of the Azure platform addresses. */
+int config_network_private_prefix(const struct config_input *input, void *field, char *complaint);
+/* Into struct config_address_range: "first-last" or one address, none of them unfit as a source address. */
+int config_network_range(const struct config_input *input, void *field, char *complaint);

@@ -1,0 +1,294 @@
+#include "policy/config.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/net_address.h"
+
+#define POOLS "snat_pools: [{ name: main, addresses: [10.0.1.10-10.0.1.29, \"fd00:1::10-fd00:1::13\"] }]\n"
+#define CLUSTER                                                                                                        \
+        "clusters: [{ name: prod, sources: [10.1.0.0/16], cloud: AzurePublicCloud, location: westeurope, snat_pool: "  \
+        "main }]\n"
+#define LISTEN "listen: { proxy: { address: 10.0.0.4 } }\n"
+#define REST LISTEN POOLS CLUSTER
+
+/* A cluster in block form to put one more line under; that line is number 9 of the text. */
+#define CLUSTER_LINES                                                                                                  \
+        LISTEN POOLS                                                                                                   \
+                "clusters:\n  - name: prod\n    sources: [10.1.0.0/16]\n    cloud: AzurePublicCloud\n    location: "   \
+                "westeurope\n    snat_pool: main\n"
+
+struct reading {
+        struct diagnostics *diagnostics;
+        struct config *config;
+        int result;
+};
+
+static struct reading read_text(const char *text)
+{
+        struct reading reading = { .diagnostics = diagnostics_new() };
+
+        assert_non_null(reading.diagnostics);
+        reading.result = config_read_text("c.yaml", text, strlen(text), reading.diagnostics, &reading.config);
+        return reading;
+}
+
+static void finish(struct reading *reading)
+{
+        config_free(reading->config);
+        diagnostics_free(reading->diagnostics);
+}
+
+static struct reading read_good(const char *text)
+{
+        struct reading reading = read_text(text);
+
+        diagnostics_print(reading.diagnostics, stdout);
+        assert_int_equal(reading.result, 0);
+        assert_int_equal(diagnostics_line_count(reading.diagnostics), 0);
+        return reading;
+}
+
+static void assert_only_line(const struct reading *reading, const char *expected)
+{
+        if (diagnostics_line_count(reading->diagnostics) != 1)
+                diagnostics_print(reading->diagnostics, stdout);
+        assert_int_equal(diagnostics_line_count(reading->diagnostics), 1);
+        assert_string_equal(diagnostics_line(reading->diagnostics, 0), expected);
+}
+
+static void assert_error(const char *text, const char *expected)
+{
+        struct reading reading = read_text(text);
+
+        assert_only_line(&reading, expected);
+        assert_int_equal(reading.result, -EINVAL);
+        assert_null(reading.config);
+        finish(&reading);
+}
+
+static void assert_warning(const char *text, const char *expected)
+{
+        struct reading reading = read_text(text);
+
+        assert_only_line(&reading, expected);
+        assert_int_equal(reading.result, 0);
+        finish(&reading);
+}
+
+static void the_smallest_file_gets_every_default(void **state)
+{
+        struct reading reading = read_good(REST);
+        const struct config *config = reading.config;
+        char text[NET_ENDPOINT_TEXT_SIZE];
+
+        (void)state;
+        assert_string_equal(config->path, "c.yaml");
+        assert_true(config->workers >= 1);
+        assert_false(config->transparent.enabled);
+        assert_true(config->proxy.enabled);
+        assert_string_equal(net_endpoint_format(&config->proxy.endpoint, text), "10.0.0.4:3128");
+        assert_false(config->dns.enabled || config->admin.enabled || config->probe.enabled);
+        assert_int_equal(config->allowlist_dir_count, 2);
+        assert_string_equal(config->allowlist_dirs[0], AKSEGRESSD_SYSCONFDIR "/allowlists");
+        assert_string_equal(config->allowlist_dirs[1], AKSEGRESSD_DATADIR "/allowlists");
+        assert_int_equal(config->dns_server_count, 1);
+        assert_string_equal(net_endpoint_format(&config->dns_servers[0], text), "168.63.129.16:53");
+        assert_int_equal(config->forward_zone_count, 0);
+        assert_int_equal(config->inspect_timeout_ms, 10000);
+        assert_int_equal(config->resolve_timeout_ms, 5000);
+        assert_int_equal(config->connect_timeout_ms, 10000);
+        assert_int_equal(config->idle_timeout_ms, 1800000);
+        assert_int_equal(config->max_connections, 250000);
+        assert_int_equal(config->max_connections_per_client, 10000);
+        assert_int_equal(config->on_policy_change, CONFIG_ON_POLICY_CHANGE_CLOSE);
+        assert_int_equal(config->refuse_with, CONFIG_REFUSE_WITH_RESET);
+        assert_int_equal(config->drain_ms, 60000);
+        assert_int_equal(config->sink_count, 1);
+        assert_int_equal(config->sinks[0].kind, CONFIG_SINK_JOURNAL);
+        assert_true(config->sinks[0].takes_deny);
+        assert_false(config->sinks[0].takes_allow);
+        assert_int_equal(config->sinks[0].queue, 65536);
+        assert_int_equal(config->snat_pools[0].selection, CONFIG_SELECTION_STICKY);
+        assert_int_equal(config->clusters[0].mode, CONFIG_MODE_ENFORCE);
+        assert_int_equal(config->clusters[0].dns_filter, CONFIG_DNS_FILTER_ENFORCE);
+        assert_null(config->clusters[0].api_server.text);
+        assert_int_equal(config->clusters[0].snat_pool, 0);
+        finish(&reading);
+}
+
+static void every_key_of_the_contract_is_read(void **state)
+{
+        struct reading reading = read_good("workers: 3\n"
+                                           "listen:\n"
+                                           "  transparent: { port: 15002 }\n"
+                                           "  proxy: { address: \"fd00::4\", port: 3129 }\n"
+                                           "allowlist_dirs: [/a, b]\n"
+                                           "snat_pools:\n"
+                                           "  - { name: other, addresses: [10.0.2.1] }\n"
+                                           "  - { name: main, addresses: [10.0.1.10-10.0.1.29, "
+                                           "\"fd00:1::10-fd00:1::13\"], selection: least_used }\n"
+                                           "clusters:\n"
+                                           "  - name: prod-weu\n"
+                                           "    sources: [10.1.0.0/16, \"fd00:2::/64\"]\n"
+                                           "    cloud: AzureChinaCloud\n"
+                                           "    location: chinaeast2\n"
+                                           "    features: [monitor, core, azure-policy]\n"
+                                           "    parameters: { vault_name: contoso-kv, registries: [a, b.c] }\n"
+                                           "    api_server: Prod-dns-1a2b3c.hcp.westeurope.azmk8s.io.\n"
+                                           "    mode: audit\n"
+                                           "    snat_pool: main\n"
+                                           "    allow: [\"https *.github.com:443\", udp ntp.ubuntu.com:123]\n"
+                                           "    deny: [\"https gist.github.com:443\"]\n"
+                                           "    private_destinations: [10.2.0.0/16]\n"
+                                           "resolver: { servers: [10.0.0.53:5353, \"[fd00::53]:54\"], forward_zones: { "
+                                           "Internal.Contoso.com: [10.0.0.53] } }\n"
+                                           "timeouts: { inspect: 500ms, resolve: 2s, connect: 1m, idle: 2h }\n"
+                                           "limits: { connections: 100, connections_per_client: 10 }\n"
+                                           "on_policy_change: keep\n"
+                                           "refuse_with: drop\n"
+                                           "drain: 0s\n"
+                                           "logging:\n"
+                                           "  - { sink: journal, format: journal, events: [allow] }\n"
+                                           "  - { sink: file, path: /var/log/x.json, format: json, events: [deny, "
+                                           "allow], summarize: off, queue: 100, "
+                                           "clusters: [prod-weu] }\n");
+        const struct config *config = reading.config;
+        const struct config_cluster *cluster = &config->clusters[0];
+        char text[NET_ENDPOINT_TEXT_SIZE];
+
+        (void)state;
+        assert_int_equal(config->workers, 3);
+        assert_int_equal(config->transparent.endpoint.port, 15002);
+        assert_string_equal(net_endpoint_format(&config->proxy.endpoint, text), "[fd00::4]:3129");
+        assert_string_equal(config->allowlist_dirs[0], "/a");
+        assert_string_equal(config->allowlist_dirs[1], "b");
+        assert_int_equal(config->snat_pools[1].selection, CONFIG_SELECTION_LEAST_USED);
+        assert_int_equal(config->snat_pools[1].range_count, 2);
+        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[0].last, text), "10.0.1.29");
+        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[1].first, text), "fd00:1::10");
+        assert_string_equal(cluster->name.text, "prod-weu");
+        assert_int_equal(cluster->name.place.line, 10);
+        assert_int_equal(cluster->name.place.column, 11);
+        assert_int_equal(cluster->source_count, 2);
+        assert_string_equal(cluster->cloud.text, "AzureChinaCloud");
+        assert_string_equal(cluster->location.text, "chinaeast2");
+        assert_int_equal(cluster->feature_count, 2);
+        assert_string_equal(cluster->features[1].text, "azure-policy");
+        assert_int_equal(cluster->parameter_count, 2);
+        assert_string_equal(cluster->parameters[0].name.text, "vault_name");
+        assert_string_equal(cluster->parameters[0].values[0].text, "contoso-kv");
+        assert_int_equal(cluster->parameters[1].value_count, 2);
+        assert_string_equal(cluster->parameters[1].values[1].text, "b.c");
+        assert_string_equal(cluster->api_server.text, "prod-dns-1a2b3c.hcp.westeurope.azmk8s.io");
+        assert_int_equal(cluster->mode, CONFIG_MODE_AUDIT);
+        assert_int_equal(cluster->snat_pool, 1);
+        assert_int_equal(cluster->allow_count, 2);
+        assert_string_equal(cluster->allow[1].text, "udp ntp.ubuntu.com:123");
+        assert_int_equal(cluster->allow[1].place.line, 19);
+        assert_int_equal(cluster->allow[1].place.column, 39);
+        assert_int_equal(cluster->deny_count, 1);
+        assert_int_equal(cluster->private_destination_count, 1);
+        assert_int_equal(config->dns_server_count, 2);
+        assert_string_equal(net_endpoint_format(&config->dns_servers[1], text), "[fd00::53]:54");
+        assert_string_equal(config->forward_zones[0].zone.text, "internal.contoso.com");
+        assert_string_equal(net_endpoint_format(&config->forward_zones[0].servers[0], text), "10.0.0.53:53");
+        assert_int_equal(config->inspect_timeout_ms, 500);
+        assert_int_equal(config->connect_timeout_ms, 60000);
+        assert_int_equal(config->idle_timeout_ms, 7200000);
+        assert_int_equal(config->on_policy_change, CONFIG_ON_POLICY_CHANGE_KEEP);
+        assert_int_equal(config->refuse_with, CONFIG_REFUSE_WITH_DROP);
+        assert_int_equal(config->drain_ms, 0);
+        assert_int_equal(config->sink_count, 2);
+        assert_false(config->sinks[0].takes_deny);
+        assert_true(config->sinks[0].takes_allow);
+        assert_int_equal(config->sinks[1].kind, CONFIG_SINK_FILE);
+        assert_string_equal(config->sinks[1].path.text, "/var/log/x.json");
+        assert_int_equal(config->sinks[1].queue, 100);
+        assert_string_equal(config->sinks[1].clusters[0].text, "prod-weu");
+        finish(&reading);
+}
+
+static void all_errors_are_reported_together_in_the_order_of_the_file(void **state)
+{
+        struct reading reading = read_text("worker: 3\n" REST "timeouts: { inspect: 10, idle: 1ms }\n"
+                                           "drain: [1]\n"
+                                           "drain: 1s\n");
+        static const char *const expected[] = {
+                "c.yaml:7:1: duplicate key 'drain': it is already set on line 6; keep one of them",
+                "c.yaml:1:1: worker: unknown key: did you mean 'workers'?",
+                "c.yaml:5:22: timeouts.inspect: '10' has no unit: write it like 500ms, 10s, 30m or 1h",
+                "c.yaml:5:32: timeouts.idle: '1ms' is out of bounds: from 1s to 168h is allowed",
+                "c.yaml:6:8: drain: a list where a single value is expected (a text with [ ] or { } wants quotes)",
+        };
+
+        (void)state;
+        assert_int_equal(reading.result, -EINVAL);
+        assert_int_equal(diagnostics_line_count(reading.diagnostics), 5);
+        for (size_t i = 0; i < 5; i++)
+                assert_string_equal(diagnostics_line(reading.diagnostics, i), expected[i]);
+        finish(&reading);
+}
+
+static void a_tab_in_the_indentation_is_named(void **state)
+{
+        (void)state;
+        struct reading reading = read_text("listen:\n\tproxy: 1\n");
+        assert_int_equal(reading.result, -EINVAL);
+        assert_string_equal(diagnostics_line(reading.diagnostics, 0),
+                            "c.yaml:2:1: a tab in the indentation: YAML wants spaces");
+        finish(&reading);
+}
+
+static void what_is_not_served_is_a_warning(void **state)
+{
+        (void)state;
+        assert_warning("control_group: wheel\n" REST,
+                       "c.yaml:1:1: warning: control_group is not served by this version and has no effect");
+}
+
+static void a_syslog_sink_is_an_error(void **state)
+{
+        (void)state;
+        assert_error(REST "logging: [{ sink: syslog, address: \"siem.contoso.com:6514\" }]\n",
+                     "c.yaml:4:19: logging.sink: 'syslog' is not available: this version writes to the journal and to "
+                     "JSON files only");
+}
+
+static void a_cluster_names_an_existing_pool(void **state)
+{
+        (void)state;
+        assert_error(CLUSTER LISTEN "snat_pools: [{ name: mian, addresses: [10.0.1.10] }]\n",
+                     "c.yaml:1:108: clusters.snat_pool: there is no pool 'main' in snat_pools: did you mean 'mian'?");
+}
+
+static void a_prefix_with_host_bits_gets_the_right_one(void **state)
+{
+        (void)state;
+        assert_error(CLUSTER_LINES "    private_destinations: [10.2.3.4/16]\n",
+                     "c.yaml:9:28: clusters.private_destinations: '10.2.3.4/16' has bits set past its length: write "
+                     "10.2.0.0/16");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(the_smallest_file_gets_every_default),
+                cmocka_unit_test(every_key_of_the_contract_is_read),
+                cmocka_unit_test(all_errors_are_reported_together_in_the_order_of_the_file),
+                cmocka_unit_test(a_tab_in_the_indentation_is_named),
+                cmocka_unit_test(what_is_not_served_is_a_warning),
+                cmocka_unit_test(a_syslog_sink_is_an_error),
+                cmocka_unit_test(a_cluster_names_an_existing_pool),
+                cmocka_unit_test(a_prefix_with_host_bits_gets_the_right_one),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
