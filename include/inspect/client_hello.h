@@ -1,6 +1,10 @@
 /*
  * TLS ClientHello: from the first bytes of a connection to the server name, strictly (RFC 8446 4.1.2, 5.1; RFC 6066 3).
- * Pure: no allocation but inside the caller's struct, no socket. Any split over records is accepted, up to 64 KiB in all.
+ * Pure: no allocation, no socket. Any split over records is accepted, up to 64 KiB in all.
+ *
+ * Read strictly: empty records, other records before the hello is whole, bytes after it in its last record, a second
+ * extension of any type, pre_shared_key not last, a hello that does not offer the null compression are MALFORMED.
+ * Accepted: unknown extensions (GREASE), no extensions at all, a name with one trailing dot, which is the same name.
  */
 #pragma once
 
@@ -17,22 +21,23 @@
 enum client_hello_status {
         CLIENT_HELLO_OK = 0,
         CLIENT_HELLO_NEED_MORE,
-        CLIENT_HELLO_NOT_TLS,   /* the first byte is not a handshake record of TLS */
-        CLIENT_HELLO_MALFORMED, /* lengths that do not fit, wrong types, a second server_name, … */
-        CLIENT_HELLO_BAD_NAME,  /* server_name there, and not a domain name (an address, NUL, two names, …) */
-        CLIENT_HELLO_TOO_LARGE,
+        CLIENT_HELLO_NOT_TLS,   /* the first byte is not a handshake record of TLS (HTTP, SSLv2, anything) */
+        CLIENT_HELLO_MALFORMED, /* lengths that do not fit, wrong types, a second server_name, an empty one, … */
+        CLIENT_HELLO_BAD_NAME,  /* server_name there, and not one domain name (an address, NUL, two names, …) */
+        CLIENT_HELLO_TOO_LARGE, /* said as soon as the announced lengths show it */
 };
 
 struct client_hello {
-        struct fqdn server_name; /* length 0: no server_name extension */
+        struct fqdn server_name;           /* length 0: no server_name extension */
         char alpn[CLIENT_HELLO_ALPN_SIZE]; /* "h2,http/1.1"; bytes other than printable ASCII as '?'; "" for none */
-        bool ech;                /* encrypted_client_hello (0xfe0d) is there */
-        size_t length;           /* bytes of input that the hello and its records take */
+        bool ech;                          /* encrypted_client_hello (0xfe0d) is there */
+        size_t length;                     /* bytes of input that the hello and its records take */
 };
 
 /*
- * Parses bytes[0..length). Writes *ret only on OK. On NEED_MORE *ret_needed is the smallest total length with which
- * another call can say anything else (greater than length): callers wait for that many bytes, so that a hello sent byte
- * by byte is not parsed from its start each time.
+ * Parses bytes[0..length). Writes *ret only on OK. On NEED_MORE *ret_needed (greater than length) is the smallest total
+ * length that a hello which starts with these bytes can have: callers wait for that many, so that a hello sent byte by
+ * byte, or in records of one byte, is not parsed from its start each time.
  */
-enum client_hello_status client_hello_parse(const void *bytes, size_t length, struct client_hello *ret, size_t *ret_needed);
+MUST_CHECK enum client_hello_status client_hello_parse(const void *bytes, size_t length, struct client_hello *ret,
+                                                       size_t *ret_needed);

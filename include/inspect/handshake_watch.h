@@ -3,7 +3,9 @@
  * or that the second one (after a HelloRetryRequest, RFC 8446 4.1.4) names the same server. Pure.
  *
  * Client side: until the server's answer is known only application_data (early data), change_cipher_spec and alert
- * records may pass; a handshake record waits. Server side: passes everything, reads its first ServerHello as it goes by.
+ * records may pass; a handshake record waits. Server side: passes everything, reads its first ServerHello as it goes by,
+ * over whatever records that comes in. A server that answers with anything else (an alert, not TLS) ends the watch:
+ * there is nothing to retry.
  */
 #pragma once
 
@@ -15,7 +17,8 @@
 #include "base/fqdn.h"
 #include "policy/reason.h"
 
-#define HANDSHAKE_WATCH_SERVER_HEAD 43 /* record header 5, handshake header 4, version 2, random 32 */
+#define HANDSHAKE_WATCH_RECORD_HEADER 5
+#define HANDSHAKE_WATCH_SERVER_HEAD 38 /* handshake header 4, version 2, random 32 */
 
 enum handshake_watch_phase {
         HANDSHAKE_WATCH_SERVER_UNKNOWN = 0, /* the server has not answered */
@@ -23,11 +26,14 @@ enum handshake_watch_phase {
         HANDSHAKE_WATCH_DONE,               /* nothing left to watch: relay blindly */
 };
 
-/* A value inside its connection; no freeing. */
+/* A value inside its connection; no freeing. All but phase is private. */
 struct handshake_watch {
         enum handshake_watch_phase phase;
-        uint8_t server_head[HANDSHAKE_WATCH_SERVER_HEAD];
-        size_t server_head_length;
+        uint8_t server_record[HANDSHAKE_WATCH_RECORD_HEADER]; /* the header of the server's current record */
+        uint8_t server_record_length;                         /* bytes of it that came */
+        uint16_t server_record_left;                          /* bytes of its payload still to come */
+        uint8_t server_head[HANDSHAKE_WATCH_SERVER_HEAD];     /* the start of the server's first message */
+        uint8_t server_head_length;
         size_t client_record_left; /* bytes of an already judged client record still to pass */
 };
 
@@ -43,9 +49,11 @@ enum handshake_watch_status {
 
 /*
  * Judges the client's next bytes, which start right after those passed before. Call again with the rest (and whatever came)
- * after sending those passed. *ret_needed: with fewer bytes in hand than this, and no news from the server, another call
- * says the same. first_name is the name in the first hello (empty: it had none).
+ * after sending those passed: all *ret_pass bytes count as sent. *ret_needed: with fewer bytes than this after those
+ * passed, and no news from the server, another call says the same (SIZE_MAX: only the server can change the answer).
+ * first_name is the name in the first hello (empty: it had none). The hello may take CLIENT_HELLO_MAX_BYTES.
  */
-enum handshake_watch_status handshake_watch_client_bytes(struct handshake_watch *watch, const struct fqdn *first_name,
-                                                         const void *bytes, size_t length, size_t *ret_pass,
-                                                         size_t *ret_needed, enum reason *ret_reason);
+MUST_CHECK enum handshake_watch_status handshake_watch_client_bytes(struct handshake_watch *watch,
+                                                                    const struct fqdn *first_name, const void *bytes,
+                                                                    size_t length, size_t *ret_pass, size_t *ret_needed,
+                                                                    enum reason *ret_reason);
