@@ -21,17 +21,23 @@ struct snat_pools;
 struct snat_pool;
 struct snat_address; /* one address of the registry */
 
+#define SNAT_POOL_MAX_ADDRESSES 4096 /* of one pool, both families; config_read refuses more */
+
 /* Called from a worker when one address's use towards one destination first passes 80 % (again after falling below 60 %). */
 typedef void (*snat_alarm_fn)(const struct net_address *source, const struct net_endpoint *destination, unsigned in_use,
                               unsigned capacity, void *context);
 
+/* 0 or -ENOMEM. on_alarm may be NULL. _free takes NULL. */
 MUST_CHECK int snat_registry_new(snat_alarm_fn on_alarm, void *context, struct snat_registry **ret);
 void snat_registry_free(struct snat_registry *registry);
 
 /* An address came to or left a network interface (address_watch). Unknown addresses are ignored. New ones start present. */
 void snat_registry_set_present(struct snat_registry *registry, const struct net_address *address, bool present);
 
-/* Pools in the order of config.snat_pools; the registry must outlive them. 0 or -ENOMEM. _free takes NULL. */
+/*
+ * Pools in the order of config.snat_pools; the registry must outlive them. Reads the local port range (proc(5)) anew, which
+ * is what alarms are measured against. 0 or -ENOMEM. _free takes NULL.
+ */
 MUST_CHECK int snat_pools_new(struct snat_registry *registry, const struct config *config, struct snat_pools **ret);
 void snat_pools_free(struct snat_pools *pools);
 struct snat_pool *snat_pools_get(struct snat_pools *pools, size_t index);
@@ -50,7 +56,8 @@ struct snat_cursor {
         size_t tried;
 };
 
-void snat_cursor_start(struct snat_cursor *cursor, struct snat_pool *pool, int family, const struct net_address *client);
+void snat_cursor_start(struct snat_cursor *cursor, struct snat_pool *pool, int family,
+                       const struct net_address *client);
 
 /* NULL: no further address. */
 struct snat_address *snat_cursor_next(struct snat_cursor *cursor);
@@ -61,13 +68,17 @@ const struct net_address *snat_address_value(const struct snat_address *address)
 struct snat_lease {
         struct snat_address *source; /* borrowed from the registry */
         struct net_endpoint destination;
+        bool counted; /* in the per-destination table too */
 };
 
-/* Counts the use; release undoes it and clears the lease (nothing held: does nothing). Out of memory only loses the per-destination count. */
+/*
+ * Counts the use; release undoes it and clears the lease (nothing held: does nothing). The per-destination table is
+ * bounded: full or out of memory only loses that statistic, and with it the alarm.
+ */
 void snat_lease_take(struct snat_lease *lease, struct snat_address *source, const struct net_endpoint *destination);
 void snat_lease_release(struct snat_registry *registry, struct snat_lease *lease);
 
-/* For status: every address with its use. */
+/* For status: every address with its use, one of several pools' addresses once for each. */
 struct snat_address_use {
         const char *pool;
         struct net_address address;
@@ -76,3 +87,7 @@ struct snat_address_use {
 };
 typedef void (*snat_use_fn)(const struct snat_address_use *use, void *context);
 void snat_pools_each_address(const struct snat_pools *pools, snat_use_fn on_address, void *context);
+
+/* Use of one address towards one destination: 0 when there is none, or none that the table had room for. */
+unsigned snat_registry_destination_use(struct snat_registry *registry, const struct net_address *source,
+                                       const struct net_endpoint *destination);

@@ -42,4 +42,4 @@ MUST_CHECK int upstream_connect_start(struct event_base *base, const struct upst
                                       upstream_fn on_done, void *context, struct upstream_connect **ret);
 
 /* Closes every attempt; the callback will not run. */
-void upstream_connect_cancel(struct upstream_connect *attempt);
+void upstream_connect_cancel(struct upstream_connect *connect);

@@ -1,0 +1,580 @@
+#include "net/dns_client.h"
+
+#define CARES_NO_DEPRECATED /* what replaces these calls came with c-ares 1.28; Debian 12 has 1.18, Ubuntu 24.04 1.27 */
+#include <ares.h>
+#include <arpa/nameser.h>
+#include <assert.h>
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/hash.h"
+#include "net/negative_ttl.h"
+
+/*
+ * Ids and source ports against forged answers: c-ares 1.18 sends the id that ares_send is given (ours, from the kernel's
+ * random numbers), later ones draw their own. It keeps one UDP socket for each server as long as a question is in flight,
+ * which under load is for ever, and knows no limit of questions per socket before 1.20. So a channel is replaced after
+ * this many questions: the next one has new sockets, hence new random ports, with any version.
+ */
+#define CHANNEL_MAX_QUESTIONS 64
+#define MAX_CHANNELS 256 /* when so many old ones wait for their answers, the newest just goes on; 75 KB each */
+
+#define TRIES 2 /* of each server; c-ares doubles the waiting time for the second */
+#define MIN_TRY_MS 100
+#define EDNS_SIZE 1232 /* fits every path without fragments, DNS flag day 2020 */
+
+/* The rcodes of RFC 1035 4.1.1 that are answers. */
+#define RCODE_NO_ERROR 0
+#define RCODE_NAME_ERROR 3
+#define HEADER_SIZE 12
+
+struct zone;
+
+/* A socket of c-ares in the event loop. */
+struct socket_watch {
+        LIST_ENTRY(socket_watch) link;
+        struct event *event; /* owned */
+        evutil_socket_t fd;
+};
+
+struct channel {
+        TAILQ_ENTRY(channel) link; /* in client.channels */
+        struct dns_client *client;
+        struct zone *zone; /* whose newest channel it is; NULL: retired, freed after its last answer */
+        ares_channel ares; /* owned */
+        LIST_HEAD(, socket_watch) watches;
+        struct event timer;
+        size_t asked_count;
+        size_t running_count;
+};
+
+struct zone {
+        struct fqdn name;             /* empty: the default servers */
+        struct net_endpoint *servers; /* owned */
+        size_t server_count;
+        struct channel *channel; /* the newest; NULL: to be opened by the next question */
+};
+
+struct question {
+        TAILQ_ENTRY(question) link; /* in client.answered */
+        struct dns_client *client;
+        struct channel *channel; /* until it is answered */
+        dns_client_fn on_answer;
+        void *context;
+        int family;
+        struct dns_client_answer answer;
+};
+
+struct dns_client {
+        struct event_base *base; /* borrowed */
+        struct zone *zones;      /* owned; the first is the default */
+        size_t zone_count;
+        unsigned timeout_ms;
+        TAILQ_HEAD(, channel) channels; /* owned; retired ones too */
+        TAILQ_HEAD(, question) answered;
+        struct event deliver;
+        size_t channel_count;
+        size_t question_count;
+        size_t asked_count;
+        bool closing;
+};
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void initialise_library(void)
+{
+        (void)ares_library_init(ARES_LIB_INIT_ALL); /* Does nothing on Linux that could fail. */
+}
+
+static void channel_on_timer(evutil_socket_t fd, short what, void *context);
+
+/* Asks c-ares when it wants to be called next. Linear in the questions in flight, which CHANNEL_MAX_QUESTIONS bounds. */
+static void channel_set_timer(struct channel *channel)
+{
+        struct timeval timeout;
+
+        if (ares_timeout(channel->ares, NULL, &timeout) == NULL)
+                (void)evtimer_del(&channel->timer);
+        else
+                (void)evtimer_add(&channel->timer, &timeout);
+}
+
+static void channel_free(struct channel *channel)
+{
+        struct dns_client *client = channel->client;
+
+        ares_destroy(channel->ares); /* Runs callbacks of questions in flight: only when the client is closing. */
+        (void)evtimer_del(&channel->timer);
+        while (!LIST_EMPTY(&channel->watches)) { /* c-ares has reported them all as closed; be sure. */
+                struct socket_watch *watch = LIST_FIRST(&channel->watches);
+                LIST_REMOVE(watch, link);
+                event_free(watch->event);
+                free(watch);
+        }
+        if (channel->zone != NULL)
+                channel->zone->channel = NULL;
+        TAILQ_REMOVE(&client->channels, channel, link);
+        client->channel_count--;
+        free(channel);
+}
+
+/* Call where no c-ares function of the channel is on the stack. */
+static void channel_free_if_done(struct channel *channel)
+{
+        if (channel->zone == NULL && channel->running_count == 0)
+                channel_free(channel);
+}
+
+static void channel_process(struct channel *channel, ares_socket_t readable, ares_socket_t writable)
+{
+        ares_process_fd(channel->ares, readable, writable);
+        channel_set_timer(channel);
+        channel_free_if_done(channel);
+}
+
+static void channel_on_timer(evutil_socket_t fd, short what, void *context)
+{
+        (void)fd;
+        (void)what;
+        channel_process(context, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+static void channel_on_socket(evutil_socket_t fd, short what, void *context)
+{
+        channel_process(context, (what & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
+                        (what & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
+}
+
+static void remove_watch(struct channel *channel, ares_socket_t fd)
+{
+        struct socket_watch *watch;
+
+        LIST_FOREACH(watch, &channel->watches, link)
+        if (watch->fd == fd) {
+                LIST_REMOVE(watch, link);
+                event_free(watch->event);
+                free(watch);
+                return;
+        }
+}
+
+/* c-ares wants to know when the socket is ready, or is about to close it (neither). */
+static void channel_on_socket_state(void *context, ares_socket_t fd, int readable, int writable)
+{
+        struct channel *channel = context;
+        short what = (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST);
+        struct socket_watch *watch;
+
+        remove_watch(channel, fd);
+        if (!readable && !writable)
+                return;
+        watch = calloc(1, sizeof(*watch));
+        if (watch == NULL)
+                return; /* The question times out. */
+        watch->fd = fd;
+        watch->event = event_new(channel->client->base, fd, what, channel_on_socket, channel);
+        if (watch->event == NULL || event_add(watch->event, NULL) == -1) {
+                if (watch->event != NULL)
+                        event_free(watch->event);
+                free(watch);
+                return;
+        }
+        LIST_INSERT_HEAD(&channel->watches, watch, link);
+}
+
+/* The time for the first try of each server, so that all tries, each round of twice the time, end within the timeout. */
+static int try_timeout_ms(const struct dns_client *client, const struct zone *zone)
+{
+        unsigned shares = ((1u << TRIES) - 1) * (unsigned)zone->server_count;
+        unsigned timeout_ms = client->timeout_ms / shares;
+
+        return timeout_ms < MIN_TRY_MS ? MIN_TRY_MS : (int)timeout_ms;
+}
+
+/*
+ * A bare channel. Everything is given, so that c-ares reads no files: neither resolv.conf (/dev/null stands in) nor the
+ * hosts file ("b"), nor search domains. The one server is replaced at once.
+ */
+static int open_ares(struct channel *channel, const struct zone *zone)
+{
+        char lookups[] = "b";
+        char resolvconf[] = "/dev/null";
+        struct in_addr placeholder = { 0 };
+        struct ares_options options = {
+                .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
+                .timeout = try_timeout_ms(channel->client, zone),
+                .tries = TRIES,
+                .ndots = 1,
+                .servers = &placeholder,
+                .nservers = 1,
+                .lookups = lookups,
+                .sock_state_cb = channel_on_socket_state,
+                .sock_state_cb_data = channel,
+                .ednspsz = EDNS_SIZE,
+                .resolvconf_path = resolvconf,
+        };
+        int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS |
+                   ARES_OPT_DOMAINS | ARES_OPT_LOOKUPS | ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB | ARES_OPT_EDNSPSZ |
+                   ARES_OPT_NOROTATE | ARES_OPT_RESOLVCONF;
+#ifdef ARES_OPT_QUERY_CACHE
+        mask |= ARES_OPT_QUERY_CACHE; /* qcache_max_ttl 0: the cache is ours. */
+#endif
+        return ares_init_options(&channel->ares, &options, mask);
+}
+
+static int set_servers(struct channel *channel, const struct zone *zone)
+{
+        struct ares_addr_port_node *nodes = calloc(zone->server_count, sizeof(*nodes));
+        int status;
+
+        if (nodes == NULL)
+                return ARES_ENOMEM;
+        for (size_t i = 0; i < zone->server_count; i++) {
+                const struct net_endpoint *server = &zone->servers[i];
+                nodes[i].next = i + 1 < zone->server_count ? &nodes[i + 1] : NULL;
+                nodes[i].family = server->address.family;
+                nodes[i].udp_port = server->port;
+                nodes[i].tcp_port = server->port;
+                if (server->address.family == AF_INET)
+                        memcpy(&nodes[i].addr.addr4, server->address.bytes, sizeof(nodes[i].addr.addr4));
+                else
+                        memcpy(&nodes[i].addr.addr6, server->address.bytes, sizeof(nodes[i].addr.addr6));
+        }
+        status = ares_set_servers_ports(channel->ares, nodes);
+        free(nodes);
+        return status;
+}
+
+/* A channel to the zone's servers, not yet the zone's. */
+static int channel_new(struct dns_client *client, const struct zone *zone, struct channel **ret)
+{
+        struct channel *channel = calloc(1, sizeof(*channel));
+        int status;
+
+        if (channel == NULL)
+                return -ENOMEM;
+        channel->client = client;
+        LIST_INIT(&channel->watches);
+        (void)evtimer_assign(&channel->timer, client->base, channel_on_timer, channel);
+        status = open_ares(channel, zone);
+        if (status != ARES_SUCCESS) {
+                free(channel);
+                return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+        }
+        TAILQ_INSERT_TAIL(&client->channels, channel, link);
+        client->channel_count++;
+        status = set_servers(channel, zone);
+        if (status != ARES_SUCCESS) {
+                channel_free(channel);
+                return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+        }
+        *ret = channel;
+        return 0;
+}
+
+/* The zone needs a new channel for its next question; the old one ends with its last answer. */
+static void zone_retire_channel(struct zone *zone)
+{
+        struct channel *channel = zone->channel;
+
+        if (channel == NULL)
+                return;
+        zone->channel = NULL;
+        channel->zone = NULL;
+        channel_free_if_done(channel);
+}
+
+static int zone_open_channel(struct dns_client *client, struct zone *zone)
+{
+        int r = channel_new(client, zone, &zone->channel);
+
+        if (r == 0)
+                zone->channel->zone = zone;
+        return r;
+}
+
+static int zone_init(struct zone *zone, const struct fqdn *name, const struct net_endpoint *servers, size_t count)
+{
+        if (count == 0)
+                return -EINVAL;
+        zone->servers = calloc(count, sizeof(*zone->servers));
+        if (zone->servers == NULL)
+                return -ENOMEM;
+        memcpy(zone->servers, servers, count * sizeof(*servers));
+        zone->server_count = count;
+        zone->name = *name;
+        return 0;
+}
+
+static void zones_free(struct zone *zones, size_t count)
+{
+        for (size_t i = 0; i < count; i++) {
+                zone_retire_channel(&zones[i]);
+                free(zones[i].servers);
+        }
+        free(zones);
+}
+
+/* Fills zones and opens each one's channel, which shows whether c-ares takes the servers. */
+static int zones_fill(struct dns_client *client, const struct config *config, struct zone *zones)
+{
+        static const struct fqdn root = { 0 };
+        int r = zone_init(&zones[0], &root, config->dns_servers, config->dns_server_count);
+
+        for (size_t i = 0; i < config->forward_zone_count && r == 0; i++) {
+                const struct config_forward_zone *forward = &config->forward_zones[i];
+                r = zone_init(&zones[1 + i], &forward->zone, forward->servers, forward->server_count);
+        }
+        for (size_t i = 0; i < 1 + config->forward_zone_count && r == 0; i++)
+                r = zone_open_channel(client, &zones[i]);
+        return r;
+}
+
+int dns_client_reconfigure(struct dns_client *client, const struct config *config)
+{
+        size_t count = 1 + config->forward_zone_count;
+        unsigned old_timeout_ms = client->timeout_ms;
+        struct zone *zones = calloc(count, sizeof(*zones));
+        int r;
+
+        if (zones == NULL)
+                return -ENOMEM;
+        client->timeout_ms = config->resolve_timeout_ms;
+        r = zones_fill(client, config, zones);
+        if (r < 0) {
+                client->timeout_ms = old_timeout_ms;
+                zones_free(zones, count);
+                return r;
+        }
+        zones_free(client->zones, client->zone_count);
+        client->zones = zones;
+        client->zone_count = count;
+        return 0;
+}
+
+/* Outside c-ares, so that callbacks may ask again. */
+static void on_deliver(evutil_socket_t fd, short what, void *context)
+{
+        struct dns_client *client = context;
+
+        (void)fd;
+        (void)what;
+        while (!TAILQ_EMPTY(&client->answered)) {
+                struct question *question = TAILQ_FIRST(&client->answered);
+                TAILQ_REMOVE(&client->answered, question, link);
+                client->question_count--;
+                question->on_answer(&question->answer, question->context);
+                free(question);
+        }
+}
+
+int dns_client_new(struct event_base *base, const struct config *config, struct dns_client **ret)
+{
+        struct dns_client *client = calloc(1, sizeof(*client));
+        int r;
+
+        (void)pthread_once(&library_once, initialise_library); /* Fails only for an invalid control block. */
+        if (client == NULL)
+                return -ENOMEM;
+        client->base = base;
+        TAILQ_INIT(&client->channels);
+        TAILQ_INIT(&client->answered);
+        (void)evtimer_assign(&client->deliver, base, on_deliver, client);
+        r = dns_client_reconfigure(client, config);
+        if (r < 0) {
+                dns_client_free(client);
+                return r;
+        }
+        *ret = client;
+        return 0;
+}
+
+void dns_client_free(struct dns_client *client)
+{
+        if (client == NULL)
+                return;
+        client->closing = true; /* Callbacks that ares_destroy runs only put their questions on the answered list. */
+        while (!TAILQ_EMPTY(&client->channels))
+                channel_free(TAILQ_FIRST(&client->channels));
+        while (!TAILQ_EMPTY(&client->answered)) {
+                struct question *question = TAILQ_FIRST(&client->answered);
+                TAILQ_REMOVE(&client->answered, question, link);
+                free(question);
+        }
+        (void)event_del(&client->deliver);
+        zones_free(client->zones, client->zone_count);
+        free(client);
+}
+
+/* Reads the A records of the message, of the name at the end of a CNAME chain. */
+static int parse_ipv4(const unsigned char *message, int length, struct dns_client_answer *answer)
+{
+        struct ares_addrttl records[DNS_CLIENT_MAX_ADDRESSES];
+        int count = DNS_CLIENT_MAX_ADDRESSES;
+        int status = ares_parse_a_reply(message, length, NULL, records, &count);
+
+        for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
+                struct net_address *address = &answer->addresses[answer->address_count++];
+                *address = (struct net_address){ .family = AF_INET };
+                memcpy(address->bytes, &records[i].ipaddr, 4);
+                if (i == 0 || (uint32_t)records[i].ttl < answer->ttl_s)
+                        answer->ttl_s = (uint32_t)records[i].ttl;
+        }
+        return status;
+}
+
+static int parse_ipv6(const unsigned char *message, int length, struct dns_client_answer *answer)
+{
+        struct ares_addr6ttl records[DNS_CLIENT_MAX_ADDRESSES];
+        int count = DNS_CLIENT_MAX_ADDRESSES;
+        int status = ares_parse_aaaa_reply(message, length, NULL, records, &count);
+
+        for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
+                struct net_address *address = &answer->addresses[answer->address_count++];
+                *address = (struct net_address){ .family = AF_INET6 };
+                memcpy(address->bytes, &records[i].ip6addr, 16);
+                if (i == 0 || (uint32_t)records[i].ttl < answer->ttl_s)
+                        answer->ttl_s = (uint32_t)records[i].ttl;
+        }
+        return status;
+}
+
+/* A negative TTL above 2^31 counts as 0 (RFC 2181 8), which the cast of a negative c-ares ttl does not give. */
+static void clamp_ttl(struct dns_client_answer *answer)
+{
+        if (answer->ttl_s > INT32_MAX)
+                answer->ttl_s = 0;
+}
+
+static void parse_not_found(const unsigned char *message, int length, struct dns_client_answer *answer)
+{
+        answer->status = DNS_CLIENT_NOT_FOUND;
+        if (negative_ttl_parse(message, (size_t)length, &answer->ttl_s) != NEGATIVE_TTL_OK)
+                answer->ttl_s = 0; /* RFC 2308 5: without SOA not to be cached. */
+}
+
+/* ares_send leaves the response code to us. */
+static void parse_message(const unsigned char *message, int length, int family, struct dns_client_answer *answer)
+{
+        unsigned rcode = length >= HEADER_SIZE ? message[3] & 0x0fu : UINT8_MAX;
+        int status;
+
+        answer->status = DNS_CLIENT_FAILED;
+        if (rcode == RCODE_NAME_ERROR)
+                parse_not_found(message, length, answer);
+        if (rcode != RCODE_NO_ERROR)
+                return;
+        status = family == AF_INET6 ? parse_ipv6(message, length, answer) : parse_ipv4(message, length, answer);
+        clamp_ttl(answer);
+        if (status == ARES_ENODATA || (status == ARES_SUCCESS && answer->address_count == 0))
+                parse_not_found(message, length, answer);
+        else if (status == ARES_SUCCESS)
+                answer->status = DNS_CLIENT_OK;
+}
+
+/* The end of a question on the network, or before it got there. May run inside ares_send or ares_destroy. */
+static void question_on_message(void *context, int status, int timeouts, unsigned char *message, int length)
+{
+        struct question *question = context;
+        struct dns_client *client = question->client;
+
+        (void)timeouts;
+        if (status == ARES_SUCCESS)
+                parse_message(message, length, question->family, &question->answer);
+        else if (status == ARES_ENOTFOUND) /* .onion names, RFC 7686 */
+                question->answer.status = DNS_CLIENT_NOT_FOUND;
+        else
+                question->answer.status = status == ARES_ETIMEOUT ? DNS_CLIENT_TIMED_OUT : DNS_CLIENT_FAILED;
+        if (question->channel != NULL)
+                question->channel->running_count--;
+        question->channel = NULL;
+        TAILQ_INSERT_TAIL(&client->answered, question, link);
+        if (!client->closing)
+                event_active(&client->deliver, EV_TIMEOUT, 0);
+}
+
+static bool zone_covers(const struct zone *zone, const struct fqdn *name)
+{
+        size_t offset = (size_t)name->length - zone->name.length;
+
+        if (zone->name.length == 0)
+                return true;
+        if (name->length < zone->name.length || memcmp(name->text + offset, zone->name.text, zone->name.length) != 0)
+                return false;
+        return offset == 0 || name->text[offset - 1] == '.';
+}
+
+static struct zone *find_zone(struct dns_client *client, const struct fqdn *name)
+{
+        struct zone *best = &client->zones[0];
+
+        for (size_t i = 1; i < client->zone_count; i++)
+                if (zone_covers(&client->zones[i], name) && client->zones[i].name.length > best->name.length)
+                        best = &client->zones[i];
+        return best;
+}
+
+/* The zone's channel, a new one when it is worn. NULL: out of memory or descriptors. */
+static struct channel *zone_channel(struct dns_client *client, struct zone *zone)
+{
+        if (zone->channel != NULL && zone->channel->asked_count >= CHANNEL_MAX_QUESTIONS &&
+            client->channel_count < MAX_CHANNELS)
+                zone_retire_channel(zone);
+        if (zone->channel == NULL && zone_open_channel(client, zone) < 0)
+                return NULL;
+        return zone->channel;
+}
+
+/* Hands the question to c-ares, which may call question_on_message at once. */
+static int send_question(struct question *question, struct channel *channel, const struct fqdn *name)
+{
+        unsigned short id = (unsigned short)hash_random();
+        unsigned char *message = NULL;
+        int length = 0;
+        int status = ares_create_query(name->text, ns_c_in, question->family == AF_INET6 ? ns_t_aaaa : ns_t_a, id, 1,
+                                       &message, &length, EDNS_SIZE);
+
+        if (status != ARES_SUCCESS)
+                return status;
+        question->channel = channel;
+        channel->asked_count++;
+        channel->running_count++;
+        question->client->asked_count++;
+        ares_send(channel->ares, message, length, question_on_message, question);
+        ares_free_string(message);
+        channel_set_timer(channel);
+        return ARES_SUCCESS;
+}
+
+int dns_client_ask(struct dns_client *client, const struct fqdn *name, int family, dns_client_fn on_answer,
+                   void *context)
+{
+        struct question *question = calloc(1, sizeof(*question));
+        struct channel *channel;
+        int status = ARES_EREFUSED;
+
+        if (question == NULL)
+                return -ENOMEM;
+        question->client = client;
+        question->on_answer = on_answer;
+        question->context = context;
+        question->family = family;
+        client->question_count++;
+        channel = client->question_count <= DNS_CLIENT_MAX_QUESTIONS ? zone_channel(client, find_zone(client, name))
+                                                                     : NULL;
+        if (channel != NULL)
+                status = send_question(question, channel, name);
+        if (status != ARES_SUCCESS)
+                question_on_message(question, status, 0, NULL, 0);
+        return 0;
+}
+
+size_t dns_client_asked_count(const struct dns_client *client)
+{
+        return client->asked_count;
+}
