@@ -59,7 +59,7 @@ static void count_lost(struct record_ring *ring, enum decision_class class)
 {
         uint64_t lost = atomic_load_explicit(&ring->lost[class], memory_order_relaxed);
 
-        atomic_store_explicit(&ring->lost[class], lost + 1, memory_order_relaxed);
+        atomic_store_explicit(&ring->lost[class], lost + 1, memory_order_release);
 }
 
 static struct record_ring_lost lost_so_far(struct record_ring *ring)
@@ -67,7 +67,7 @@ static struct record_ring_lost lost_so_far(struct record_ring *ring)
         struct record_ring_lost lost;
 
         for (size_t i = 0; i < DECISION_CLASS_COUNT; i++)
-                lost.of_class[i] = atomic_load_explicit(&ring->lost[i], memory_order_relaxed);
+                lost.of_class[i] = atomic_load_explicit(&ring->lost[i], memory_order_acquire);
         return lost;
 }
 
@@ -96,11 +96,8 @@ static struct record_ring_lost newly_lost(struct record_ring *ring, const struct
         struct record_ring_lost lost = { { 0 } };
 
         for (size_t i = 0; i < DECISION_CLASS_COUNT; i++) {
-                /* Totals read beside an empty ring may be ahead of what a decision pushed just before them carries. */
-                if (totals->of_class[i] > ring->reported.of_class[i]) {
-                        lost.of_class[i] = totals->of_class[i] - ring->reported.of_class[i];
-                        ring->reported.of_class[i] = totals->of_class[i];
-                }
+                lost.of_class[i] = totals->of_class[i] - ring->reported.of_class[i];
+                ring->reported.of_class[i] = totals->of_class[i];
         }
         return lost;
 }
@@ -109,12 +106,14 @@ const struct decision *record_ring_peek(struct record_ring *ring, struct record_
 {
         size_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
 
-        if (tail == ring->head_seen)
-                ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
         if (tail == ring->head_seen) {
+                /* Read before head: then what was pushed before these losses is in head, and an empty ring has given it all out. */
                 struct record_ring_lost totals = lost_so_far(ring);
-                *ret_lost = newly_lost(ring, &totals);
-                return NULL;
+                ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
+                if (tail == ring->head_seen) {
+                        *ret_lost = newly_lost(ring, &totals);
+                        return NULL;
+                }
         }
         const struct slot *slot = &ring->slots[tail & ring->mask];
         *ret_lost = newly_lost(ring, &slot->lost);
