@@ -56,7 +56,7 @@ static void count_lost(struct sink *sink, uint64_t count)
         atomic_fetch_add_explicit(&sink->lost, count, memory_order_relaxed);
 }
 
-static void log_failure(struct sink *sink, int error)
+static void log_failure(struct sink *sink, int error, const char *consequence)
 {
         uint64_t now_ms = clock_monotonic_ms();
 
@@ -64,9 +64,8 @@ static void log_failure(struct sink *sink, int error)
                 return;
         sink->error_logged_ms = now_ms;
         sink->failing = true;
-        log_error("logging: %s: %s; records are kept while its queue has room, then lost and counted (%" PRIu64
-                  " so far)",
-                  sink->name, strerror(-error), sink_lost(sink));
+        log_error("logging: %s: %s; %s (%" PRIu64 " lost so far)", sink->name, strerror(-error), consequence,
+                  sink_lost(sink));
 }
 
 static void note_success(struct sink *sink)
@@ -126,7 +125,7 @@ static int put_into_journal(struct sink *sink, const struct sink_queue_entry *en
                 /* Nobody there: waiting would only fill the queue on machines without journald. */
                 sink->lost_unsent += entry->lost + 1;
                 count_lost(sink, 1);
-                log_failure(sink, r);
+                log_failure(sink, r, "its records are lost and counted");
                 return 0;
         }
         keep_stamp(sink, &stamp);
@@ -265,7 +264,7 @@ static void *run(void *argument)
                         continue;
                 }
                 if (r != -EAGAIN)
-                        log_failure(sink, r);
+                        log_failure(sink, r, "its records wait while there is room in its queue");
                 wait_for_output(sink, r);
         }
         abandon_rest(sink);

@@ -1,0 +1,189 @@
+#include "journal_receiver.h"
+
+#include "base/compiler.h"
+#include "records/formatter_journal.h"
+
+static const struct formatter_stamp sample_stamp = { .seq = 7,
+                                                     .lost = 3,
+                                                     .instance = "0123456789abcdef0123456789abcdef" };
+
+static struct receiver_record record;
+
+static void format_and_parse(const struct decision *decision, const struct formatter_stamp *stamp)
+{
+        size_t length = formatter_journal_stamp(stamp, record.datagram);
+
+        length += formatter_journal_body(decision, record.datagram + length);
+        memset(record.fields, 0, sizeof(record.fields));
+        receiver_parse(&record, length);
+}
+
+static void assert_message(const struct decision *decision, const char *expected)
+{
+        char message[FORMATTER_MESSAGE_SIZE];
+
+        assert_int_equal(formatter_journal_message(decision, message), strlen(expected));
+        assert_string_equal(message, expected);
+}
+
+static void every_field_of_a_full_decision_is_there_and_right(void **state)
+{
+        static const char *const expected[][2] = {
+                { "AKSEGRESS_SEQ", "7" },
+                { "AKSEGRESS_INSTANCE", "0123456789abcdef0123456789abcdef" },
+                { "AKSEGRESS_LOST", "3" },
+                { "MESSAGE", "denied https example.com:443 from 10.1.0.4 (prod-weu): no-rule; hint: allowed by feature "
+                             "'monitor', not enabled for cluster 'prod-weu'" },
+                { "MESSAGE_ID", "a254a7c35b9c43a1aa7a5711426403d0" },
+                { "PRIORITY", "5" },
+                { "SYSLOG_IDENTIFIER", "aksegressd" },
+                { "AKSEGRESS_TIME", "2024-07-01T10:34:56.000123Z" },
+                { "AKSEGRESS_EVENT", "connection" },
+                { "AKSEGRESS_ACTION", "deny" },
+                { "AKSEGRESS_REASON", "no-rule" },
+                { "AKSEGRESS_HINT", "allowed by feature 'monitor', not enabled for cluster 'prod-weu'" },
+                { "AKSEGRESS_CLUSTER", "prod-weu" },
+                { "AKSEGRESS_FEATURE", "monitor" },
+                { "AKSEGRESS_RULE", "monitor.allow:12" },
+                { "AKSEGRESS_PROTOCOL", "https" },
+                { "AKSEGRESS_LISTENER", "transparent" },
+                { "AKSEGRESS_CLIENT_IP", "10.1.0.4" },
+                { "AKSEGRESS_CLIENT_PORT", "40222" },
+                { "AKSEGRESS_FQDN", "example.com" },
+                { "AKSEGRESS_ORIGINAL_IP", "93.184.216.34" },
+                { "AKSEGRESS_DESTINATION_IP", "2001:db8::5" },
+                { "AKSEGRESS_DESTINATION_PORT", "443" },
+                { "AKSEGRESS_SNAT_IP", "10.0.1.10" },
+                { "AKSEGRESS_SNAT_PORT", "1024" },
+                { "AKSEGRESS_BYTES_OUT", "517" },
+                { "AKSEGRESS_BYTES_IN", "18446744073" },
+                { "AKSEGRESS_DURATION_MS", "1002" },
+                { "AKSEGRESS_CONNECTION_ID", "c0ffee0123456789" },
+                { "AKSEGRESS_ALPN", "h2,http/1.1" },
+                { "AKSEGRESS_ECH", "true" },
+        };
+        struct decision decision;
+
+        (void)state;
+        sample_full(&decision);
+        format_and_parse(&decision, &sample_stamp);
+        for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+                receiver_assert(&record, expected[i][0], expected[i][1]);
+        assert_int_equal(record.count, ARRAY_SIZE(expected));
+}
+
+static void the_message_says_what_happened_in_one_sentence(void **state)
+{
+        struct decision decision;
+        struct decision nothing_known = { .reason = REASON_CLIENT_GONE, .action = POLICY_DENY };
+        const struct decision alarm = { .event = DECISION_EVENT_ALARM,
+                                        .alarm = "snat-nearly-exhausted",
+                                        .hint = "10.0.1.10 has 80 % of its ports in use" };
+
+        (void)state;
+        sample_full(&decision);
+        decision.hint[0] = '\0';
+        assert_message(&decision, "denied https example.com:443 from 10.1.0.4 (prod-weu): no-rule");
+        decision.action = POLICY_AUDIT;
+        assert_message(&decision, "let through for audit https example.com:443 from 10.1.0.4 (prod-weu): no-rule, as "
+                                  "10.0.1.10, 517 bytes out, 18446744073 in, 1002 ms");
+        decision.action = POLICY_ALLOW;
+        decision.reason = REASON_COMPLETED;
+        decision.fqdn.length = 0;
+        assert_message(&decision, "allowed https [2001:db8::5]:443 from 10.1.0.4 (prod-weu): completed, as 10.0.1.10, "
+                                  "517 bytes out, 18446744073 in, 1002 ms");
+        assert_message(&nothing_known, "denied: client-gone");
+        assert_message(&alarm, "alarm: snat-nearly-exhausted; hint: 10.0.1.10 has 80 % of its ports in use");
+}
+
+static void priority_and_message_id_follow_event_and_action(void **state)
+{
+        static const struct {
+                enum decision_event event;
+                enum policy_action action;
+                const char *priority;
+                const char *message_id;
+        } cases[] = {
+                { DECISION_EVENT_CONNECTION, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_CONNECTION },
+                { DECISION_EVENT_CONNECTION, POLICY_AUDIT, "5", FORMATTER_JOURNAL_ID_CONNECTION },
+                { DECISION_EVENT_CONNECTION, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_CONNECTION },
+                { DECISION_EVENT_ALARM, POLICY_ALLOW, "4", FORMATTER_JOURNAL_ID_ALARM },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const struct decision decision = { .event = cases[i].event, .action = cases[i].action, .alarm = "x" };
+                format_and_parse(&decision, &sample_stamp);
+                receiver_assert(&record, "PRIORITY", cases[i].priority);
+                receiver_assert(&record, "MESSAGE_ID", cases[i].message_id);
+        }
+}
+
+static void what_is_not_known_is_left_out(void **state)
+{
+        const struct decision decision = { .event = DECISION_EVENT_CONNECTION };
+        const struct formatter_stamp stamp = { .seq = 1, .instance = "x" };
+
+        (void)state;
+        format_and_parse(&decision, &stamp);
+        receiver_assert_absent(&record, "AKSEGRESS_LOST");
+        receiver_assert_absent(&record, "AKSEGRESS_FQDN");
+        receiver_assert_absent(&record, "AKSEGRESS_ECH");
+        receiver_assert_absent(&record, "AKSEGRESS_SNAT_IP");
+        receiver_assert(&record, "AKSEGRESS_BYTES_OUT", "0");
+}
+
+/* Above all a newline cannot add a field. */
+static void every_byte_value_stays_inside_its_field(void **state)
+{
+        (void)state;
+        for (unsigned byte = 1; byte < 256; byte++) {
+                struct decision decision;
+                const char text[] = { 'a', (char)byte, 'A', '=', '1', (char)byte, '\0' };
+
+                sample_full(&decision);
+                snprintf(decision.hint, sizeof(decision.hint), "%s", text);
+                snprintf(decision.alpn, sizeof(decision.alpn), "%s", text);
+                memset(decision.rule, (int)byte, sizeof(decision.rule));
+                format_and_parse(&decision, &sample_stamp);
+                assert_int_equal(record.count, 31);
+                receiver_assert(&record, "AKSEGRESS_HINT", text);
+                receiver_assert(&record, "AKSEGRESS_ALPN", text);
+                assert_int_equal(receiver_find(&record, "AKSEGRESS_RULE")->value_length, DECISION_RULE_SIZE);
+        }
+}
+
+static void texts_that_fill_their_arrays_fit(void **state)
+{
+        struct decision decision;
+
+        (void)state;
+        sample_full(&decision);
+        memset(decision.hint, '\n', sizeof(decision.hint));
+        memset(decision.cluster, '\n', sizeof(decision.cluster));
+        memset(decision.feature, '\n', sizeof(decision.feature));
+        memset(decision.rule, '\n', sizeof(decision.rule));
+        memset(decision.alpn, '\n', sizeof(decision.alpn));
+        memset(decision.connection_id, '\n', sizeof(decision.connection_id));
+        memset(decision.fqdn.text, '\n', FQDN_MAX_LENGTH);
+        decision.fqdn.length = FQDN_MAX_LENGTH;
+        for (unsigned action = 0; action < 3; action++) {
+                decision.action = (enum policy_action)action;
+                format_and_parse(&decision, &sample_stamp);
+                assert_int_equal(record.count, 31);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(every_field_of_a_full_decision_is_there_and_right),
+                cmocka_unit_test(the_message_says_what_happened_in_one_sentence),
+                cmocka_unit_test(priority_and_message_id_follow_event_and_action),
+                cmocka_unit_test(what_is_not_known_is_left_out),
+                cmocka_unit_test(every_byte_value_stays_inside_its_field),
+                cmocka_unit_test(texts_that_fill_their_arrays_fit),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
