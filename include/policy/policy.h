@@ -40,13 +40,18 @@ struct policy_request {
         uint16_t port;              /* destination, host order */
         struct fqdn name;           /* length 0: none known */
         struct net_address address; /* destination as the client dialled it; AF_UNSPEC: none known */
+        struct net_address source;  /* the client, only to be named in a hint; AF_UNSPEC: not given */
 };
 
 /* The answer. Pointers are owned by the policy and live as long as a reference to it is held. */
 struct policy_verdict {
         enum policy_action action;
         enum reason reason;             /* REASON_COMPLETED where action is POLICY_ALLOW */
-        bool by_network_rule;           /* a tcp or udp rule decided; with an address: dial exactly that */
+        /*
+         * A tcp or udp rule decided: what the connection speaks does not matter. Where to dial is another question: such a
+         * rule may match by name, so dial request.address only if policy_network_rule_covers it.
+         */
+        bool by_network_rule;
         const char *feature;            /* "core", …, or "allow", "deny" for the cluster's own rules; NULL: no rule matched */
         const char *rule_file;          /* NULL: no rule matched */
         unsigned rule_line;
@@ -83,7 +88,8 @@ size_t policy_cluster_snat_pool(const struct policy_cluster *cluster);
 
 /*
  * Decides in the order deny rules, network rules, application rules, refuse. cluster may be NULL (unknown source).
- * Writes the whole verdict.
+ * Writes the whole verdict. Of several rules that match, the most specific is reported, then the first. What it costs
+ * does not depend on the number of rules; a hint is looked for only where nothing allows the request.
  *
  * An https or http request matches application rules of its own protocol by name and port, and tcp rules by name or by
  * address. A tcp request matches tcp rules only. Deny rules: https and http ones match their own protocol, and tcp ones all.
