@@ -34,19 +34,6 @@ static bool name_is_valid(const char *name, size_t length)
         return length > 0;
 }
 
-static void check_rules(const struct rule_file *file, struct diagnostics *diagnostics)
-{
-        struct rule_reader reader = rule_reader_from(file->text, file->length, RULE_STYLE_FEATURE);
-        struct rule_reader_line line;
-
-        while (rule_reader_next(&reader, &line)) {
-                if (!line.bad && rule_check(&line.rule, line.text, &line.error) == 0)
-                        continue;
-                struct diagnostic_place place = { file->path, line.number, (unsigned)line.error.offset + 1 };
-                diagnostics_error(diagnostics, &place, "%s", line.error.text);
-        }
-}
-
 static int reserve(struct feature_catalog *catalog)
 {
         size_t size = catalog->size == 0 ? 32 : catalog->size * 2;
@@ -74,7 +61,6 @@ static int add_file(struct feature_catalog *catalog, const char *path, char *nam
                 return r == -EINVAL ? 0 : r;
         }
         catalog->features[catalog->count++] = (struct feature){ .name = name, .file = file };
-        check_rules(file, diagnostics);
         return 0;
 }
 

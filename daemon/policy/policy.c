@@ -53,6 +53,7 @@ void policy_free_parts(struct policy *policy)
         for (size_t i = 0; i < policy->list_count; i++) {
                 free(policy->lists[i].path);
                 rule_set_free(policy->lists[i].set);
+                rule_file_free(policy->lists[i].file);
         }
         free(policy->lists);
         for (size_t i = 0; i < POLICY_CLOUD_COUNT; i++)

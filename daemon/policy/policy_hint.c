@@ -141,6 +141,9 @@ int policy_hints_new(const struct feature_catalog *catalog, enum rule_cloud clou
         hints->set = rule_set_new();
         if (hints->set == NULL)
                 r = -ENOMEM;
+        else
+                rule_set_keep_duplicates(
+                        hints->set); /* Several features may allow a name, one of them a small step away. */
         for (size_t i = 0; i < catalog->count && r == 0; i++)
                 r = add_feature(hints, &catalog->features[i], cloud);
         if (r < 0) {
@@ -330,8 +333,9 @@ static void write_feature_hint(const struct search *search, char hint[POLICY_HIN
                 break;
         case OBSTACLE_PORT:
                 (void)port_set_format(rule_match_ports(&search->match), ports);
-                snprintf(hint, POLICY_HINT_SIZE, "feature '%s', not enabled for cluster '%s', allows it as %s port %.60s",
-                         feature, cluster, policy_protocol_name(rule_match_protocol(&search->match)), ports);
+                snprintf(hint, POLICY_HINT_SIZE,
+                         "feature '%s', not enabled for cluster '%s', allows it as %s port %.60s", feature, cluster,
+                         policy_protocol_name(rule_match_protocol(&search->match)), ports);
                 break;
         case OBSTACLE_NONE:
                 break;

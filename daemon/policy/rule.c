@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "policy/near_name.h"
+#include "policy/config_suggest.h"
 
 static const struct rule_span default_ports = { "443", 3 };
 
@@ -100,11 +100,24 @@ static int parse_cloud(struct rule_span line, struct rule_span rest, struct rule
         return 0;
 }
 
+/* The nearest of some words, or NULL. */
+static const char *suggest(struct rule_span word, const char *const *candidates, size_t count)
+{
+        char text[CONFIG_SUGGEST_MAX_LENGTH + 1] = "";
+        struct config_suggest near = { .word = text };
+
+        if (word.length >= sizeof(text))
+                return NULL;
+        memcpy(text, word.text, word.length);
+        for (size_t i = 0; i < count; i++)
+                config_suggest_offer(&near, candidates[i]);
+        return near.best;
+}
+
 static int unknown_protocol(struct rule_span line, struct rule_span word, struct rule_error *reterr)
 {
         static const char *const words[] = { "https", "http", "tcp", "udp", "cloud" };
-        char wanted[NEAR_NAME_MAX_LENGTH + 1] = "";
-        struct near_name near = { .wanted = wanted };
+        const char *near = suggest(word, words, ARRAY_SIZE(words));
         size_t offset = offset_in(line, word.text);
         int quoted = rule_error_quote_length(word.length);
 
@@ -112,13 +125,9 @@ static int unknown_protocol(struct rule_span line, struct rule_span word, struct
                 return rule_error_set(reterr, offset,
                                       "'%.*s' is a URL: write PROTOCOL NAME:PORT, for example https example.com:443",
                                       quoted, word.text);
-        if (word.length < sizeof(wanted))
-                memcpy(wanted, word.text, word.length);
-        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-                near_name_consider(&near, words[i]);
-        if (near.best != NULL)
+        if (near != NULL)
                 return rule_error_set(reterr, offset, "'%.*s' is not a protocol: did you mean '%s'?", quoted, word.text,
-                                      near.best);
+                                      near);
         return rule_error_set(reterr, offset, "'%.*s' is not a protocol: a rule begins with https, http, tcp or udp",
                               quoted, word.text);
 }
@@ -274,12 +283,11 @@ static int check_description(struct rule_span line, struct rule_span word, struc
 
         if (equals == NULL)
                 return 0;
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                if (near_name_distance(word.text, offset_in(word, equals), keys[i], strlen(keys[i])) <= 2)
-                        return rule_error_set(reterr, offset_in(line, word.text),
-                                              "'%.*s' is not known: did you mean '%s='?",
-                                              rule_error_quote_length(word.length), word.text, keys[i]);
-        return 0;
+        const char *near = suggest((struct rule_span){ word.text, offset_in(word, equals) }, keys, ARRAY_SIZE(keys));
+        if (near == NULL)
+                return 0;
+        return rule_error_set(reterr, offset_in(line, word.text), "'%.*s' is not known: did you mean '%s='?",
+                              rule_error_quote_length(word.length), word.text, near);
 }
 
 /* What follows the destination: a requirement and attributes, then free text. */

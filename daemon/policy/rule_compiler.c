@@ -42,7 +42,7 @@ static void report(const struct job *job, const struct rule_error *error)
 {
         struct diagnostic_place place = place_at(job, error->offset);
 
-        if (!job->source->checked)
+        if (!job->source->surveyed)
                 diagnostics_error(job->compiler->diagnostics, &place, "%s", error->text);
 }
 
@@ -154,8 +154,8 @@ static void report_values(const struct job *job, const struct rule_error *error)
 
         diagnostics_error(job->compiler->diagnostics, &place,
                           "cluster '%s': with parameter '%.*s' filled in, the rule at %s:%u is wrong: %s",
-                          policy_cluster_name(job->cluster), (int)binding->name.length, binding->name.text, job->source->file,
-                          job->source->first_line + job->line->number - 1, error->text);
+                          policy_cluster_name(job->cluster), (int)binding->name.length, binding->name.text,
+                          job->source->file, job->source->first_line + job->line->number - 1, error->text);
 }
 
 static int fill_and_add(struct job *job)
@@ -199,13 +199,14 @@ static int on_missing(const struct job *job, const struct binding *missing)
         const char *feature = job->source->origin.feature;
 
         if (rule->requirement == RULE_REQUIRED)
-                diagnostics_error(job->compiler->diagnostics, &place,
-                                  "cluster '%s': parameter '%.*s' has no value, but feature '%s' requires it for '%s %.*s' "
-                                  "(%s:%u): add it under parameters:",
-                                  policy_cluster_name(job->cluster), (int)missing->name.length, missing->name.text,
-                                  feature != NULL ? feature : "", policy_protocol_name(rule->protocol),
-                                  rule_error_quote_length(rule->destination.length), rule->destination.text,
-                                  job->source->file, job->source->first_line + job->line->number - 1);
+                diagnostics_error(
+                        job->compiler->diagnostics, &place,
+                        "cluster '%s': parameter '%.*s' has no value, but feature '%s' requires it for '%s %.*s' "
+                        "(%s:%u): add it under parameters:",
+                        policy_cluster_name(job->cluster), (int)missing->name.length, missing->name.text,
+                        feature != NULL ? feature : "", policy_protocol_name(rule->protocol),
+                        rule_error_quote_length(rule->destination.length), rule->destination.text, job->source->file,
+                        job->source->first_line + job->line->number - 1);
         return note_inactive(job, "parameter ", missing->name, " has no value");
 }
 
@@ -215,7 +216,7 @@ static int add_template(struct job *job)
         struct rule_error error;
         int r = bind_parameters(job);
 
-        if (r < 0) {
+        if (r < 0) { /* Many of one rule: the survey counts none. */
                 (void)rule_error_set(&error, 0, "more than %d different parameters in one rule",
                                      RULE_TEMPLATE_MAX_PARAMETERS);
                 report(job, &error);
@@ -243,21 +244,25 @@ static int add_plain(const struct job *job)
         return add_filled(job, &filled);
 }
 
+static int add_tag(const struct job *job)
+{
+        struct rule_error error;
+
+        if (!job->source->surveyed && rule_check(&job->line->rule, job->line->text, &error) < 0)
+                report(job, &error);
+        return note_inactive(job, "service_tags is not configured", (struct rule_span){ "", 0 }, "");
+}
+
 static int add_rule(struct job *job)
 {
         const struct rule *rule = &job->line->rule;
-        struct rule_error error;
 
-        if (rule_check(rule, job->line->text, &error) < 0) {
-                report(job, &error);
-                return 0;
-        }
         if (job->cluster != NULL && (job->line->cloud & job->cluster->cloud) == 0)
                 return 0;
         if (rule->when.length > 0 && !policy_cluster_has_switch(job->cluster, rule->when))
                 return note_inactive(job, "parameter ", rule->when, " is not set");
         if (destination_kind_of(rule->destination.text, rule->destination.length) == DESTINATION_TAG)
-                return note_inactive(job, "service_tags is not configured", (struct rule_span){ "", 0 }, "");
+                return add_tag(job);
         return rule->has_parameters ? add_template(job) : add_plain(job);
 }
 
@@ -304,20 +309,31 @@ static int note_names(struct rule_compiler *compiler, struct rule_span text)
         return r;
 }
 
-int rule_compiler_note_parameters(struct rule_compiler *compiler, const struct rule_source *source)
+static int note_rule(struct rule_compiler *compiler, const struct rule *rule)
+{
+        int r = note_names(compiler, rule->destination);
+
+        if (r == 0)
+                r = note_names(compiler, rule->ports);
+        if (r == 0 && rule->when.length > 0)
+                r = note_name(compiler, rule->when);
+        return r;
+}
+
+int rule_compiler_survey(struct rule_compiler *compiler, const struct rule_source *source, size_t *ret_rules)
 {
         struct rule_reader reader = rule_reader_from(source->text, source->length, source->style);
         struct rule_reader_line line;
+        struct job job = { .compiler = compiler, .source = source, .line = &line };
+        size_t rules = 0;
         int r = 0;
 
-        while (r == 0 && rule_reader_next(&reader, &line)) {
-                if (line.bad)
-                        continue;
-                r = note_names(compiler, line.rule.destination);
-                if (r == 0)
-                        r = note_names(compiler, line.rule.ports);
-                if (r == 0 && line.rule.when.length > 0)
-                        r = note_name(compiler, line.rule.when);
+        for (; r == 0 && rule_reader_next(&reader, &line); rules++) {
+                if (line.bad || rule_check(&line.rule, line.text, &line.error) < 0)
+                        report(&job, &line.error);
+                else
+                        r = note_rule(compiler, &line.rule);
         }
+        *ret_rules = rules;
         return r;
 }

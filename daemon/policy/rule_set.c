@@ -39,6 +39,7 @@ struct rule_set {
         size_t record_count;
         size_t record_size;
         unsigned protocols; /* bits of those that occur */
+        bool keep_duplicates;
 };
 
 struct rule_set *rule_set_new(void)
@@ -68,6 +69,11 @@ void rule_set_free(struct rule_set *set)
         free(set->origins);
         free(set->records);
         free(set);
+}
+
+void rule_set_keep_duplicates(struct rule_set *set)
+{
+        set->keep_duplicates = true;
 }
 
 /* Makes room for one more item; *array is unchanged on failure. */
@@ -136,7 +142,7 @@ static int intern_service(struct rule_set *set, const struct rule_filled *rule, 
         return 0;
 }
 
-/* Adds record to the end of the chain whose first record is *first, unless the chain has its service already. */
+/* Adds record to the end of the chain whose first record is *first, unless the chain has its service already and duplicates are not kept. */
 static int append_record(struct rule_set *set, uint32_t *first, struct record record)
 {
         uint32_t *link = first;
@@ -149,7 +155,7 @@ static int append_record(struct rule_set *set, uint32_t *first, struct record re
                 return r;
         set->records = records;
         while (*link != NO_RECORD) {
-                if (set->records[*link].service == record.service)
+                if (set->records[*link].service == record.service && !set->keep_duplicates)
                         return 0;
                 link = &set->records[*link].next;
         }

@@ -23,8 +23,8 @@ struct feature_catalog {
 
 /*
  * Reads every feature file; of two with the same name the one in the earlier directory counts. A directory that does not
- * exist is no error. Every line of every file is checked; errors go to diagnostics, and the catalog is returned all the
- * same, without the files that could not be read.
+ * exist is no error. What cannot be read goes to diagnostics, and the catalog is returned all the same, without it. The
+ * files' lines are not looked at here.
  *
  * Returns 0 or -ENOMEM.
  */

@@ -42,7 +42,8 @@ struct policy_cluster {
 /* A list that clusters share: read and compiled once. */
 struct policy_list {
         char *path;
-        struct rule_set *set; /* NULL: rules of the list differ from cluster to cluster */
+        struct rule_set *set;   /* NULL: rules of the list differ from cluster to cluster */
+        struct rule_file *file; /* only while loading, and where set is NULL; both NULL: could not be read */
 };
 
 struct policy {

@@ -30,7 +30,7 @@ struct rule_source {
         unsigned first_line;   /* of the text in that file */
         unsigned first_column; /* of its first line */
         struct rule_origin origin;
-        bool checked; /* bad lines have been reported before */
+        bool surveyed; /* rule_compiler_survey has reported what is wrong with it */
 };
 
 /*
@@ -40,7 +40,12 @@ struct rule_source {
  * Returns 0 or -ENOMEM.
  */
 MUST_CHECK int rule_compiler_add(struct rule_compiler *compiler, const struct policy_cluster *cluster,
-                                 const struct rule_source *source, struct rule_set *set, struct policy_feature_use *use);
+                                 const struct rule_source *source, struct rule_set *set,
+                                 struct policy_feature_use *use);
 
-/* Notes every parameter that the text's rules mention. Returns 0 or -ENOMEM. */
-MUST_CHECK int rule_compiler_note_parameters(struct rule_compiler *compiler, const struct rule_source *source);
+/*
+ * Checks every line, reporting what is wrong, and notes each parameter that the rules mention. *ret_rules counts rules and
+ * bad lines: 0 says that the text holds comments at most. Returns 0 or -ENOMEM.
+ */
+MUST_CHECK int rule_compiler_survey(struct rule_compiler *compiler, const struct rule_source *source,
+                                    size_t *ret_rules);

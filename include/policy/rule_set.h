@@ -29,6 +29,9 @@ struct rule_origin {
 struct rule_set *rule_set_new(void);
 void rule_set_free(struct rule_set *set);
 
+/* From now on a rule that is there already is added once more, after the earlier ones. */
+void rule_set_keep_duplicates(struct rule_set *set);
+
 /* Notes an origin for rule_set_add. Returns 0; -E2BIG: too many; -ENOMEM. */
 MUST_CHECK int rule_set_add_origin(struct rule_set *set, const struct rule_origin *origin, uint16_t *ret);
 
