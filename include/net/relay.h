@@ -21,8 +21,20 @@ enum relay_direction {
         RELAY_IN,      /* origin to client */
 };
 
+/*
+ * The process must ignore SIGPIPE: splice() to a socket whose peer is gone raises it and has no MSG_NOSIGNAL.
+ * Returns 0 or -ENOMEM. _free takes NULL; every relay must have ended.
+ */
 MUST_CHECK int relay_pool_new(struct event_base *base, struct relay_pool **ret);
 void relay_pool_free(struct relay_pool *pool);
+
+/* For metrics and tests. */
+struct relay_pool_statistics {
+        size_t relays;
+        size_t pipes_in_use;    /* only by directions whose receiver is slower than the sender at this moment */
+        uint64_t bytes_spliced; /* since the pool was made */
+};
+void relay_pool_statistics(const struct relay_pool *pool, struct relay_pool_statistics *ret);
 
 enum relay_gate_verdict {
         RELAY_GATE_PASS = 0, /* send on *ret_pass of the bytes (0: hold them until more come or the other direction moves) */
@@ -32,15 +44,18 @@ enum relay_gate_verdict {
 
 /*
  * Judges bytes before they are sent on; asked with all bytes held so far (at most RELAY_GATE_MAX_BYTES) when new ones came,
- * and again for the client's held bytes after origin bytes passed. NULL: no gate, the fast path.
+ * and again for the client's held bytes after origin bytes passed. NULL: no gate, the fast path. It must not start, cancel
+ * or count relays. A direction that ends while bytes are held ends without them; one that holds RELAY_GATE_MAX_BYTES, none
+ * of which may pass, is refused with CLIENT_HELLO_TOO_LARGE.
  */
 #define RELAY_GATE_MAX_BYTES (65536 + 4096)
 typedef enum relay_gate_verdict (*relay_gate_fn)(enum relay_direction direction, const void *bytes, size_t length,
                                                  size_t *ret_pass, enum reason *ret_reason, void *context);
 
 /*
- * reason: COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, NO_RESOURCES, or what the gate said. The handle is gone
- * after the callback; the descriptors are still open and the caller's.
+ * reason: COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, NO_RESOURCES, or what the gate said. The bytes are
+ * those that the origin's socket took and gave. The handle is gone when the callback runs; the descriptors are still open
+ * and the caller's.
  */
 struct relay_result {
         enum reason reason;
@@ -50,16 +65,16 @@ struct relay_result {
 typedef void (*relay_fn)(const struct relay_result *result, void *context);
 
 struct relay_request {
-        int client_fd;      /* both stay the caller's, who must not touch them until the callback or cancel */
+        int client_fd; /* both stay the caller's, who must not touch them until the callback or cancel; non-blocking streams */
         int upstream_fd;
-        const void *first;  /* copied: bytes already read from the client */
+        const void *first; /* bytes already read from the client: sent at once as far as the origin takes them, the rest copied */
         size_t first_length;
         size_t judged_length; /* of first: sent without asking the gate; the rest is held for it */
         unsigned idle_timeout_ms;
         relay_gate_fn gate; /* NULL: none */
 };
 
-/* Returns 0 or -ENOMEM (no callback); the callback never runs inside this call. */
+/* Returns 0 or -ENOMEM (no callback); on_done never runs inside this call, the gate may. */
 MUST_CHECK int relay_start(struct relay_pool *pool, const struct relay_request *request, relay_fn on_done, void *context,
                            struct relay **ret);
 

@@ -1,0 +1,92 @@
+#include "net/socket_watch.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+
+void socket_watch_init(struct socket_watch *watch, struct event_base *base, int fd, event_callback_fn on_ready,
+                       void *context)
+{
+        event_assign(&watch->event, base, fd, EV_PERSIST, on_ready, context);
+        watch->wanted = 0;
+}
+
+int socket_watch_set(struct socket_watch *watch, short wanted)
+{
+        struct event *event = &watch->event;
+
+        if (wanted == watch->wanted)
+                return 0;
+        if (watch->wanted != 0)
+                event_del(event);
+        watch->wanted = 0;
+        if (wanted == 0)
+                return 0;
+        event_assign(event, event_get_base(event), event_get_fd(event), (short)(wanted | EV_PERSIST),
+                     event_get_callback(event), event_get_callback_arg(event));
+        if (event_add(event, NULL) == -1)
+                return -ENOMEM;
+        watch->wanted = wanted;
+        return 0;
+}
+
+void socket_watch_stop(struct socket_watch *watch)
+{
+        event_del(&watch->event);
+        watch->wanted = 0;
+}
+
+int socket_watch_error(const struct socket_watch *watch)
+{
+        int error = 0;
+        socklen_t size = sizeof(error);
+
+        if (getsockopt(socket_watch_fd(watch), SOL_SOCKET, SO_ERROR, &error, &size) == -1)
+                return -errno;
+        return -error;
+}
+
+static struct timeval timeval_from_ms(uint64_t ms)
+{
+        return (struct timeval){ .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+}
+
+int idle_timer_start(struct idle_timer *timer, struct event_base *base, unsigned timeout_ms,
+                     event_callback_fn on_timeout, void *context)
+{
+        struct timeval timeout = timeval_from_ms(timeout_ms);
+        const struct timeval *common = event_base_init_common_timeout(base, &timeout);
+
+        timer->timeout_ms = timeout_ms;
+        idle_timer_touch(timer);
+        event_assign(&timer->event, base, -1, 0, on_timeout, context);
+        /* libevent has 256 queues; past them a timer of its own does the same at more cost. */
+        return event_add(&timer->event, common != NULL ? common : &timeout) == -1 ? -ENOMEM : 0;
+}
+
+void idle_timer_touch(struct idle_timer *timer)
+{
+        timer->touched_ms = clock_monotonic_ms();
+}
+
+bool idle_timer_expired(struct idle_timer *timer)
+{
+        uint64_t idle_ms = clock_monotonic_ms() - timer->touched_ms;
+
+        if (idle_ms >= timer->timeout_ms)
+                return true;
+        struct timeval rest = timeval_from_ms(timer->timeout_ms - idle_ms);
+        /* Without a timer the owner would wait for ever: end it now rather than never. */
+        return event_add(&timer->event, &rest) == -1;
+}
+
+void idle_timer_run_soon(struct idle_timer *timer)
+{
+        event_active(&timer->event, EV_TIMEOUT, 0);
+}
+
+void idle_timer_stop(struct idle_timer *timer)
+{
+        event_del(&timer->event);
+}
