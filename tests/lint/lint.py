@@ -16,7 +16,7 @@ LAYERS = {"base": 1, "policy": 2, "inspect": 3, "net": 4, "kernel": 4, "records"
 
 # Who may include what of the libraries; a folder ends in /.
 OWNERS = {
-    r"ares(_\w+)?\.h": ["daemon/net/resolver.c"],
+    r"ares(_\w+)?\.h": ["daemon/net/dns_client.c"],
     r"nftables/.*": ["daemon/kernel/nftables.c"],
     r"systemd/sd-journal\.h": ["daemon/records/sink_journal.c"],
     r"systemd/sd-daemon\.h": ["daemon/process/service_manager.c", "daemon/base/log.c"],
