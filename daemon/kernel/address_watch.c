@@ -1,27 +1,24 @@
 #include "kernel/address_watch.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/log.h"
+#include "kernel/rtnetlink.h"
 
-#define BUFFER_SIZE 32768  /* netlink dumps come in pieces of at most this (linux/netlink.h) */
-#define MAX_ADDRESSES 8192 /* Azure gives a NIC 256; more than this is no NVA */
+#define DUMP_ATTEMPTS 8
+#define MAX_ADDRESSES 8192 /* Azure gives an interface 256; more than this is no appliance of ours */
+#define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
 
-/* An address on one interface; the same address may be on several. */
-struct watched_address {
-        struct net_prefix prefix; /* with the address's own bits, unlike a proper prefix */
+/* One address on one interface. The same address may be on several. */
+struct entry {
+        struct net_prefix prefix; /* address whole, with the length of its prefix */
         unsigned interface;
-};
-
-struct address_list {
-        struct watched_address *items;
-        size_t count;
+        bool seen; /* in the dump that is being read */
 };
 
 struct address_watch {
@@ -29,228 +26,245 @@ struct address_watch {
         struct event *readable;
         address_watch_fn on_change;
         void *context;
-        struct address_list now;
-        struct address_list dumped; /* while a dump is read */
-        unsigned sequence;
+        unsigned loopback; /* index of lo */
+        struct entry *entries;
+        size_t count;
+        size_t capacity;
+        bool lost; /* a change could not be kept: read everything anew */
+        char buffer[RTNETLINK_BUFFER_SIZE];
 };
 
-static bool list_has(const struct address_list *list, const struct net_address *address)
+static struct entry *find_entry(struct address_watch *watch, const struct entry *wanted)
 {
-        for (size_t i = 0; i < list->count; i++)
-                if (net_address_equal(&list->items[i].prefix.address, address))
+        for (size_t i = 0; i < watch->count; i++)
+                if (watch->entries[i].interface == wanted->interface &&
+                    net_address_equal(&watch->entries[i].prefix.address, &wanted->prefix.address))
+                        return &watch->entries[i];
+        return NULL;
+}
+
+static bool is_on_any_interface(const struct address_watch *watch, const struct net_address *address)
+{
+        for (size_t i = 0; i < watch->count; i++)
+                if (net_address_equal(&watch->entries[i].prefix.address, address))
                         return true;
         return false;
 }
 
-static size_t list_find(const struct address_list *list, const struct watched_address *wanted)
+static bool make_room(struct address_watch *watch)
 {
-        for (size_t i = 0; i < list->count; i++)
-                if (list->items[i].interface == wanted->interface &&
-                    net_address_equal(&list->items[i].prefix.address, &wanted->prefix.address))
-                        return i;
-        return list->count;
+        size_t capacity = watch->capacity == 0 ? 16 : watch->capacity * 2;
+        struct entry *entries;
+
+        if (watch->count < watch->capacity)
+                return true;
+        if (watch->count >= MAX_ADDRESSES)
+                return false;
+        entries = reallocarray(watch->entries, capacity, sizeof(*entries));
+        if (entries == NULL)
+                return false;
+        watch->entries = entries;
+        watch->capacity = capacity;
+        return true;
 }
 
-/* Already there: does nothing. Full or out of memory: the address is not known, and so not used. */
-static void list_add(struct address_list *list, const struct watched_address *added)
+static void add_entry(struct address_watch *watch, const struct entry *entry)
 {
-        if (list_find(list, added) < list->count)
-                return;
-        if (list->count == MAX_ADDRESSES) {
-                log_error("more than %d addresses on the network interfaces, not watching the others", MAX_ADDRESSES);
+        struct entry *known = find_entry(watch, entry);
+        bool was_present = is_on_any_interface(watch, &entry->prefix.address);
+
+        if (known != NULL) {
+                *known = *entry;
                 return;
         }
-        struct watched_address *items = reallocarray(list->items, list->count + 1, sizeof(*items));
-        if (items == NULL) {
-                log_error("out of memory, a new address on a network interface stays unknown");
+        if (!make_room(watch)) {
+                watch->lost = true; /* Not known, and so not used. */
                 return;
         }
-        items[list->count++] = *added;
-        list->items = items;
+        watch->entries[watch->count++] = *entry;
+        if (!was_present)
+                watch->on_change(&entry->prefix.address, true, watch->context);
 }
 
-static void list_remove(struct address_list *list, const struct watched_address *removed)
+static void remove_at(struct address_watch *watch, size_t index)
 {
-        size_t i = list_find(list, removed);
+        struct net_address address = watch->entries[index].prefix.address;
 
-        if (i < list->count)
-                list->items[i] = list->items[--list->count];
+        watch->entries[index] = watch->entries[--watch->count];
+        if (!is_on_any_interface(watch, &address))
+                watch->on_change(&address, false, watch->context);
 }
 
-static void list_clear(struct address_list *list)
+static void remove_entry(struct address_watch *watch, const struct entry *entry)
 {
-        free(list->items);
-        *list = (struct address_list){ 0 };
+        struct entry *known = find_entry(watch, entry);
+
+        if (known != NULL)
+                remove_at(watch, (size_t)(known - watch->entries));
 }
 
-struct parsed_address {
-        struct watched_address address;
-        uint32_t flags;
-        bool has_local;
+/* What the attributes of one message say. */
+struct address_attributes {
+        const struct nlattr *address;
+        const struct nlattr *local;
+        const struct nlattr *flags;
 };
 
 static int on_attribute(const struct nlattr *attribute, void *context)
 {
-        struct parsed_address *parsed = context;
-        uint16_t type = mnl_attr_get_type(attribute);
-        size_t size = parsed->address.prefix.address.family == AF_INET ? 4 : 16;
+        struct address_attributes *attributes = context;
 
-        if (type == IFA_FLAGS && mnl_attr_get_payload_len(attribute) == sizeof(parsed->flags))
-                parsed->flags = mnl_attr_get_u32(attribute);
-        /* IFA_ADDRESS is the peer's on a point-to-point link, IFA_LOCAL always ours (linux/if_addr.h). */
-        if ((type != IFA_LOCAL && (type != IFA_ADDRESS || parsed->has_local)) ||
-            mnl_attr_get_payload_len(attribute) != size)
-                return MNL_CB_OK;
-        parsed->has_local = parsed->has_local || type == IFA_LOCAL;
-        memcpy(parsed->address.prefix.address.bytes, mnl_attr_get_payload(attribute), size);
+        switch (mnl_attr_get_type(attribute)) {
+        case IFA_ADDRESS:
+                attributes->address = attribute;
+                break;
+        case IFA_LOCAL:
+                attributes->local = attribute;
+                break;
+        case IFA_FLAGS:
+                attributes->flags = attribute;
+                break;
+        }
         return MNL_CB_OK;
 }
 
-/* Writes the address of an RTM_NEWADDR or RTM_DELADDR; false: not one, or not usable as a source (yet). */
-static bool parse_address(const struct nlmsghdr *message, struct watched_address *ret)
+/* IFA_LOCAL is our end; on links without a peer, and in IPv6, there may be IFA_ADDRESS alone (rtnetlink(7)). */
+static bool read_entry(const struct ifaddrmsg *message, const struct address_attributes *attributes, struct entry *ret)
 {
-        const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
-        struct parsed_address parsed = {
-                .address = { .prefix = { .address = { .family = header->ifa_family }, .length = header->ifa_prefixlen },
-                             .interface = header->ifa_index },
-                .flags = header->ifa_flags,
-        };
+        const struct nlattr *address = attributes->local != NULL ? attributes->local : attributes->address;
+        size_t size = message->ifa_family == AF_INET ? 4 : 16;
 
-        if (header->ifa_family != AF_INET && header->ifa_family != AF_INET6)
+        if ((message->ifa_family != AF_INET && message->ifa_family != AF_INET6) || address == NULL ||
+            mnl_attr_get_payload_len(address) != size)
                 return false;
-        if (mnl_attr_parse(message, sizeof(*header), on_attribute, &parsed) < 0)
-                return false;
-        *ret = parsed.address;
-        return message->nlmsg_type == RTM_DELADDR || (parsed.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0;
+        *ret = (struct entry){ .interface = message->ifa_index, .seen = true };
+        ret->prefix.length = message->ifa_prefixlen;
+        ret->prefix.address.family = message->ifa_family;
+        memcpy(ret->prefix.address.bytes, mnl_attr_get_payload(address), size);
+        return true;
 }
 
-static int on_dumped(const struct nlmsghdr *message, void *context)
+/* bind() to an IPv6 address fails until it is known that nobody else has it, which a further message tells. */
+static bool is_usable(const struct ifaddrmsg *message, const struct address_attributes *attributes)
 {
-        struct address_watch *watch = context;
-        struct watched_address address;
+        uint32_t flags = attributes->flags != NULL && mnl_attr_get_payload_len(attributes->flags) == sizeof(uint32_t)
+                                 ? mnl_attr_get_u32(attributes->flags)
+                                 : message->ifa_flags;
 
-        if (message->nlmsg_type == RTM_NEWADDR && parse_address(message, &address))
-                list_add(&watch->dumped, &address);
-        return MNL_CB_OK;
+        if ((flags & IFA_F_DADFAILED) != 0)
+                return false;
+        return (flags & IFA_F_TENTATIVE) == 0 || (flags & IFA_F_OPTIMISTIC) != 0;
 }
 
-static int on_changed(const struct nlmsghdr *message, void *context)
+static int on_message(const struct nlmsghdr *header, void *context)
 {
         struct address_watch *watch = context;
-        struct watched_address address;
+        struct address_attributes attributes = { 0 };
+        const struct ifaddrmsg *message = mnl_nlmsg_get_payload(header);
+        struct entry entry;
 
-        if ((message->nlmsg_type != RTM_NEWADDR && message->nlmsg_type != RTM_DELADDR) ||
-            !parse_address(message, &address))
+        if (header->nlmsg_type != RTM_NEWADDR && header->nlmsg_type != RTM_DELADDR)
                 return MNL_CB_OK;
-        bool before = list_has(&watch->now, &address.prefix.address);
-        if (message->nlmsg_type == RTM_NEWADDR)
-                list_add(&watch->now, &address);
+        if (mnl_nlmsg_get_payload_len(header) < sizeof(*message) ||
+            mnl_attr_parse(header, sizeof(*message), on_attribute, &attributes) == MNL_CB_ERROR ||
+            !read_entry(message, &attributes, &entry))
+                return MNL_CB_OK;
+        if (header->nlmsg_type == RTM_NEWADDR && is_usable(message, &attributes))
+                add_entry(watch, &entry);
         else
-                list_remove(&watch->now, &address);
-        bool after = list_has(&watch->now, &address.prefix.address);
-        if (before != after)
-                watch->on_change(&address.prefix.address, after, watch->context);
+                remove_entry(watch, &entry);
         return MNL_CB_OK;
 }
 
-/* Reads every address through a socket of its own, so that changes in between are not lost. */
-static int dump_addresses(struct address_watch *watch)
+static int dump(struct address_watch *watch)
 {
-        char buffer[BUFFER_SIZE];
-        struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-        struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-        ssize_t length = 0;
-        int r = -1;
+        char bytes[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+        int r = -EINTR;
 
-        if (socket == NULL)
-                return -errno;
-        message->nlmsg_type = RTM_GETADDR;
-        message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-        message->nlmsg_seq = ++watch->sequence;
-        ((struct ifaddrmsg *)mnl_nlmsg_put_extra_header(message, sizeof(struct ifaddrmsg)))->ifa_family = AF_UNSPEC;
-        if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 &&
-            mnl_socket_sendto(socket, message, message->nlmsg_len) >= 0)
-                r = MNL_CB_OK;
-        while (r > MNL_CB_STOP) {
-                length = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-                r = length < 0 ? -1
-                               : mnl_cb_run(buffer, (size_t)length, watch->sequence, mnl_socket_get_portid(socket),
-                                            on_dumped, watch);
+        for (unsigned attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+                struct nlmsghdr *header = mnl_nlmsg_put_header(bytes);
+                struct ifaddrmsg *message;
+                header->nlmsg_type = RTM_GETADDR;
+                header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+                message = mnl_nlmsg_put_extra_header(header, sizeof(*message));
+                message->ifa_family = AF_UNSPEC;
+                r = rtnetlink_request(header, on_message, watch);
         }
-        int error = errno;
-        mnl_socket_close(socket);
-        return r < 0 ? -error : 0;
+        return r;
 }
 
-static void report_differences(struct address_watch *watch, const struct address_list *from,
-                               const struct address_list *to, bool present)
+/* Reads all addresses and reports the differences. On failure what was known stays. */
+static int read_all(struct address_watch *watch)
 {
-        for (size_t i = 0; i < to->count; i++)
-                if (!list_has(from, &to->items[i].prefix.address))
-                        watch->on_change(&to->items[i].prefix.address, present, watch->context);
-}
+        int r;
 
-/* Reads everything anew and reports what is different from before. */
-static int refresh(struct address_watch *watch)
-{
-        struct address_list before = watch->now;
-        int r = dump_addresses(watch);
-
-        if (r < 0) {
-                list_clear(&watch->dumped);
+        for (size_t i = 0; i < watch->count; i++)
+                watch->entries[i].seen = false;
+        watch->lost = false;
+        r = dump(watch);
+        if (r == 0 && watch->lost)
+                r = watch->count >= MAX_ADDRESSES ? -E2BIG : -ENOMEM;
+        if (r < 0)
                 return r;
-        }
-        watch->now = watch->dumped;
-        watch->dumped = (struct address_list){ 0 };
-        report_differences(watch, &before, &watch->now, true);
-        report_differences(watch, &watch->now, &before, false);
-        list_clear(&before);
+        for (size_t i = watch->count; i > 0; i--)
+                if (!watch->entries[i - 1].seen)
+                        remove_at(watch, i - 1);
         return 0;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *context)
+/* Applies what has arrived. False: messages were lost, for want of the kernel's buffer or of memory. */
+static bool read_messages(struct address_watch *watch)
+{
+        for (unsigned i = 0; i < MESSAGES_PER_EVENT; i++) {
+                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
+                if (length == -1)
+                        return errno == EAGAIN || errno == EINTR;
+                (void)mnl_cb_run(watch->buffer, (size_t)length, 0, 0, on_message,
+                                 watch); /* What is no message is passed over. */
+        }
+        return true;
+}
+
+static void on_readable(evutil_socket_t descriptor, short events, void *context)
 {
         struct address_watch *watch = context;
-        char buffer[BUFFER_SIZE];
+        int r = 0;
 
-        (void)fd;
-        (void)what;
-        ssize_t length = mnl_socket_recvfrom(watch->socket, buffer, sizeof(buffer));
-        if (length > 0) {
-                (void)mnl_cb_run(buffer, (size_t)length, 0, 0, on_changed, watch); /* A malformed message is skipped. */
-                return;
-        }
-        if (length < 0 && errno == ENOBUFS) {
-                int r = refresh(watch);
-                if (r < 0)
-                        log_error("cannot read the network interfaces' addresses: %s, going on with those known",
-                                  strerror(-r));
+        (void)descriptor;
+        (void)events;
+        if (!read_messages(watch) || watch->lost)
+                r = read_all(watch);
+        if (r < 0) {
+                watch->lost = true; /* Tried again with the next change. */
+                log_error("addresses of the network interfaces could not be read: %s; keeping what was known",
+                          strerror(-r));
         }
 }
 
-static int open_socket(struct address_watch *watch, struct event_base *base)
+static int start(struct address_watch *watch, struct event_base *base)
 {
-        watch->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (watch->socket == NULL ||
-            mnl_socket_bind(watch->socket, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, MNL_SOCKET_AUTOPID) == -1)
-                return -errno;
+        int r = rtnetlink_open(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, &watch->socket);
+
+        if (r < 0)
+                return r;
         watch->readable = event_new(base, mnl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST, on_readable, watch);
         if (watch->readable == NULL || event_add(watch->readable, NULL) == -1)
                 return -ENOMEM;
-        return 0;
+        /* Subscribed before: a change during the dump is told again and means nothing the second time. */
+        return read_all(watch);
 }
 
 int address_watch_new(struct event_base *base, address_watch_fn on_change, void *context, struct address_watch **ret)
 {
         struct address_watch *watch = calloc(1, sizeof(*watch));
+        int r;
 
         if (watch == NULL)
                 return -ENOMEM;
         watch->on_change = on_change;
         watch->context = context;
-        int r = open_socket(watch, base);
-        if (r == 0)
-                r = refresh(watch);
+        watch->loopback = if_nametoindex("lo");
+        r = start(watch, base);
         if (r < 0) {
                 address_watch_free(watch);
                 return r;
@@ -267,24 +281,23 @@ void address_watch_free(struct address_watch *watch)
                 event_free(watch->readable);
         if (watch->socket != NULL)
                 mnl_socket_close(watch->socket);
-        list_clear(&watch->now);
+        free(watch->entries);
         free(watch);
 }
 
-/* Every address of a prefix on the loopback interface is local, listed or not (127.0.0.1/8). */
-static bool in_loopback_prefix(const struct watched_address *watched, const struct net_address *address)
+/* On lo, IPv4 takes every address of a prefix for local. */
+static bool loopback_prefix_holds(const struct address_watch *watch, const struct entry *entry,
+                                  const struct net_address *address)
 {
-        struct net_prefix loopback = { .address = { .family = AF_INET, .bytes = { 127 } }, .length = 8 };
-
-        return net_prefix_contains(&loopback, &watched->prefix.address) && watched->prefix.length <= 8 &&
-               net_prefix_contains(&loopback, address);
+        return entry->interface == watch->loopback && address->family == AF_INET &&
+               net_prefix_contains(&entry->prefix, address);
 }
 
 bool address_watch_has(const struct address_watch *watch, const struct net_address *address)
 {
-        for (size_t i = 0; i < watch->now.count; i++)
-                if (net_address_equal(&watch->now.items[i].prefix.address, address) ||
-                    in_loopback_prefix(&watch->now.items[i], address))
+        for (size_t i = 0; i < watch->count; i++)
+                if (net_address_equal(&watch->entries[i].prefix.address, address) ||
+                    loopback_prefix_holds(watch, &watch->entries[i], address))
                         return true;
         return false;
 }

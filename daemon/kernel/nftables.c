@@ -2,113 +2,180 @@
 
 #include <errno.h>
 #include <nftables/libnftables.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Adding an empty table first lets the deletion succeed also when there was none; all of it is one transaction. */
-static const char replace_table[] = "add table inet aksegressd\n"
-                                    "delete table inet aksegressd\n";
+#define TABLE "inet aksegressd"
 
 /*
- * Steered connections are the daemon's, so connection tracking would only cost (notrack). Packets that are sent to one of
- * the Azure platform addresses through this machine, not by it, are dropped before anything else can take them.
+ * The parts of the ruleset around what differs between policies. Deleting in the same transaction makes the change
+ * atomic; adding first keeps the deletion from failing where there is no table yet.
  */
-static const char steering_chains[] =
-        "\tchain untracked_in {\n"
-        "\t\ttype filter hook prerouting priority raw; policy accept;\n"
-        "\t\tfib daddr type local return\n"
-        "\t\ttcp dport @steered_ports notrack\n"
-        "\t}\n"
-        "\tchain untracked_out {\n"
-        "\t\ttype filter hook output priority raw; policy accept;\n"
-        "\t\ttcp sport @steered_ports fib saddr type != local notrack\n"
-        "\t}\n"
-        "\tchain steering {\n"
-        "\t\ttype filter hook prerouting priority mangle; policy accept;\n"
-        "\t\tiifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } drop\n"
-        "\t\tfib daddr type { local, broadcast, multicast } return\n"
-        "\t\tmeta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set 0x%1$08x accept\n"
-        "\t\tmeta nfproto ipv4 tcp dport @steered_ports tproxy ip to :%2$u meta mark set 0x%1$08x accept\n"
-        "\t\tmeta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :%2$u meta mark set 0x%1$08x accept\n"
-        "\t}\n"
-        "\tchain own_port {\n"
-        "\t\ttype filter hook input priority filter; policy accept;\n"
-        "\t\ttcp dport %2$u meta mark != 0x%1$08x reject with tcp reset\n"
-        "\t}\n";
+static const char opening[] = "add table " TABLE "\n"
+                              "delete table " TABLE "\n"
+                              "table " TABLE " {\n";
 
-static const char forward_chain[] = "\tchain forward {\n"
-                                    "\t\ttype filter hook forward priority filter; policy drop;\n"
-                                    "\t}\n";
+/*
+ * Connections to the transparent listener are not tracked: they would fill the conntrack table, and with the daemon gone
+ * nothing may pass as "established". Their packets carry the original destination in the one direction and come from it,
+ * an address that is not ours, in the other.
+ */
+static const char untracked_chains[] = "        chain untracked_prerouting {\n"
+                                       "                type filter hook prerouting priority raw; policy accept;\n"
+                                       "                fib daddr type != local tcp dport @steered_ports notrack\n"
+                                       "        }\n"
+                                       "        chain untracked_output {\n"
+                                       "                type filter hook output priority raw; policy accept;\n"
+                                       "                fib saddr type != local tcp sport @steered_ports notrack\n"
+                                       "        }\n";
 
-/* "80, 443, 1000-2000": runs of neighbouring ports as ranges. ports is sorted. */
+/*
+ * The Azure platform addresses answer only this machine, whatever a client asks for. A SYN always goes to tproxy, because
+ * only that finds the listener when the client's ports are those of a connection in TIME_WAIT. Later packets follow their
+ * socket, also when a reload took the port from the set. tproxy finding no listener ends its rule: the packet goes on to
+ * the forward chain and is refused there, so nothing gets through while no daemon runs.
+ */
+static const char steering_chain[] =
+        "        chain prerouting {\n"
+        "                type filter hook prerouting priority mangle; policy accept;\n"
+        "                iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter drop\n"
+        "                meta l4proto != tcp accept\n"
+        "                fib daddr type local accept\n"
+        "                tcp flags & (fin | syn | rst | ack) == syn tcp dport @steered_ports jump steer\n"
+        "                socket transparent 1 socket wildcard 0 meta mark set 0x%x accept\n"
+        "        }\n"
+        "        chain steer {\n"
+        "                meta nfproto ipv4 tproxy ip to :%u meta mark set 0x%x counter accept\n"
+        "                meta nfproto ipv6 tproxy ip6 to :%u meta mark set 0x%x counter accept\n"
+        "        }\n";
+
+static const char input_chain[] = "        chain input {\n"
+                                  "                type filter hook input priority filter; policy accept;\n"
+                                  "                tcp dport %u meta mark != 0x%x counter reject with tcp reset\n"
+                                  "        }\n";
+
+static const char forward_begin[] = "        chain forward {\n"
+                                    "                type filter hook forward priority filter; policy drop;\n";
+
+static const char forward_reset[] = "                meta l4proto tcp counter reject with tcp reset\n"
+                                    "                counter reject with icmpx admin-prohibited\n";
+
+static const char forward_drop[] = "                counter drop\n";
+
+static const char closing[] = "        }\n"
+                              "}\n";
+
+/* Neighbouring ports become one range. */
 static void print_ports(FILE *stream, const uint16_t *ports, size_t count)
 {
         for (size_t i = 0; i < count;) {
                 size_t last = i;
-                while (last + 1 < count && ports[last + 1] == ports[last] + 1)
+                while (last + 1 < count && ports[last + 1] - ports[last] <= 1)
                         last++;
-                fprintf(stream, "%s%u", i > 0 ? ", " : "", (unsigned)ports[i]);
-                if (last > i)
-                        fprintf(stream, "-%u", (unsigned)ports[last]);
+                fprintf(stream, "%s%u", i == 0 ? "" : ", ", ports[i]);
+                if (ports[last] != ports[i])
+                        fprintf(stream, "-%u", ports[last]);
                 i = last + 1;
         }
 }
 
-static void print_ruleset(FILE *stream, const struct policy *policy)
+static void print_set(FILE *stream, const struct policy *policy)
 {
-        const struct config_listener *transparent = &policy_config(policy)->transparent;
         const uint16_t *ports;
         size_t count = policy_steered_ports(policy, &ports);
 
-        fprintf(stream, "%stable inet aksegressd {\n", replace_table);
-        if (transparent->enabled) {
-                fprintf(stream, "\tset steered_ports {\n\t\ttype inet_service; flags interval;\n\t\telements = { ");
+        fputs("        set steered_ports {\n"
+              "                type inet_service\n"
+              "                flags interval\n",
+              stream);
+        if (count > 0) {
+                fputs("                elements = { ", stream);
                 print_ports(stream, ports, count);
-                fprintf(stream, " }\n\t}\n");
-                fprintf(stream, steering_chains, NFTABLES_STEERING_MARK, (unsigned)transparent->endpoint.port);
+                fputs(" }\n", stream);
         }
-        fprintf(stream, "%s}\n", forward_chain);
+        fputs("        }\n", stream);
+}
+
+static void print_ruleset(FILE *stream, const struct policy *policy)
+{
+        const struct config *config = policy_config(policy);
+        unsigned port = config->transparent.endpoint.port;
+
+        if (!config->transparent.enabled) {
+                fputs("# listen.transparent is not enabled: nothing is steered, and the kernel's rules are left "
+                      "alone.\n",
+                      stream);
+                return;
+        }
+        fputs(opening, stream);
+        print_set(stream, policy);
+        fputs(untracked_chains, stream);
+        fprintf(stream, steering_chain, NFTABLES_STEERING_MARK, port, NFTABLES_STEERING_MARK, port,
+                NFTABLES_STEERING_MARK);
+        fprintf(stream, input_chain, port, NFTABLES_STEERING_MARK);
+        fputs(forward_begin, stream);
+        switch (config->refuse_with) {
+        case CONFIG_REFUSE_WITH_RESET:
+                fputs(forward_reset, stream);
+                break;
+        case CONFIG_REFUSE_WITH_DROP:
+                fputs(forward_drop, stream);
+                break;
+        }
+        fputs(closing, stream);
 }
 
 char *nftables_ruleset_format(const struct policy *policy)
 {
         char *text = NULL;
-        size_t size = 0;
-        FILE *stream = open_memstream(&text, &size);
+        size_t length;
+        FILE *stream = open_memstream(&text, &length);
+        bool failed;
 
         if (stream == NULL)
                 return NULL;
         print_ruleset(stream, policy);
-        if (fclose(stream) == 0)
-                return text;
-        free(text);
-        return NULL;
+        failed = ferror(stream) != 0;
+        if (fclose(stream) != 0 || failed) {
+                free(text);
+                return NULL;
+        }
+        return text;
 }
 
-/* The first line of what libnftables said. */
-static void copy_error(struct nft_ctx *context, char *error, size_t error_size)
+/* The first line of what libnftables says; the rest quotes the ruleset. */
+static void copy_first_line(const char *text, char *error, size_t error_size)
 {
-        const char *text = nft_ctx_get_error_buffer(context);
-        int length = text != NULL ? (int)strcspn(text, "\n") : 0;
+        size_t length = strcspn(text, "\n");
 
-        snprintf(error, error_size, "nftables: %.*s", length > 0 ? length : 13, length > 0 ? text : "unknown error");
+        snprintf(error, error_size, "nftables: %.*s", (int)length, length == 0 ? "no reason given" : text);
+}
+
+static int run_in(struct nft_ctx *context, const char *commands, char *error, size_t error_size)
+{
+        /* Without buffers libnftables writes to standard output and standard error. */
+        if (nft_ctx_buffer_error(context) != 0 || nft_ctx_buffer_output(context) != 0) {
+                snprintf(error, error_size, "nftables: out of memory");
+                return -ENOMEM;
+        }
+        if (nft_run_cmd_from_buffer(context, commands) == 0)
+                return 0;
+        const char *words = nft_ctx_get_error_buffer(context);
+        copy_first_line(words, error, error_size);
+        return strstr(words, strerror(EPERM)) != NULL ? -EPERM : -EIO; /* It tells no number. */
 }
 
 static int run(const char *commands, char *error, size_t error_size)
 {
         struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
-        int r = -ENOMEM;
+        int r;
 
-        snprintf(error, error_size, "nftables: out of memory");
-        if (context == NULL)
-                return r;
-        if (nft_ctx_buffer_error(context) == 0 && nft_ctx_buffer_output(context) == 0) {
-                r = nft_run_cmd_from_buffer(context, commands) == 0 ? 0 : -EIO;
-                if (r < 0)
-                        copy_error(context, error, error_size);
+        if (context == NULL) {
+                snprintf(error, error_size, "nftables: no netlink socket or memory");
+                return -ENOMEM;
         }
+        r = run_in(context, commands, error, error_size);
         nft_ctx_free(context);
         return r;
 }
@@ -116,17 +183,18 @@ static int run(const char *commands, char *error, size_t error_size)
 int nftables_apply(const struct policy *policy, char *error, size_t error_size)
 {
         char *ruleset = nftables_ruleset_format(policy);
+        int r;
 
         if (ruleset == NULL) {
                 snprintf(error, error_size, "nftables: out of memory");
                 return -ENOMEM;
         }
-        int r = run(ruleset, error, error_size);
+        r = run(ruleset, error, error_size);
         free(ruleset);
         return r;
 }
 
 int nftables_flush(char *error, size_t error_size)
 {
-        return run(replace_table, error, error_size);
+        return run("add table " TABLE "\ndelete table " TABLE "\n", error, error_size);
 }

@@ -1,182 +1,177 @@
 #include "kernel/policy_routing.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
-#define BUFFER_SIZE 8192 /* more than MNL_SOCKET_BUFFER_SIZE, which is not a constant */
+#include "kernel/rtnetlink.h"
 
-/* One netlink request and its answer. */
-struct exchange {
-        struct mnl_socket *socket; /* borrowed */
-        unsigned sequence;
-        char buffer[BUFFER_SIZE];
+/* Room for the few attributes that a rule or a route takes. */
+struct message {
+        char bytes[512] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
-static struct nlmsghdr *start_message(struct exchange *exchange, uint16_t type, uint16_t flags)
-{
-        struct nlmsghdr *message = mnl_nlmsg_put_header(exchange->buffer);
+static int fail(char *error, size_t error_size, int code, const char *format, ...) PRINTF_LIKE(4, 5);
 
-        message->nlmsg_type = type;
-        message->nlmsg_flags = NLM_F_REQUEST | flags;
-        message->nlmsg_seq = ++exchange->sequence;
-        return message;
+static int fail(char *error, size_t error_size, int code, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        vsnprintf(error, error_size, format, arguments);
+        va_end(arguments);
+        return code;
 }
 
-/* Sends the message and waits for its acknowledgement or its one answer, which stays in the buffer. 0 or -Exxx. */
-static int finish_message(struct exchange *exchange, const struct nlmsghdr *message, mnl_cb_t on_answer, void *context)
+static const char *family_name(uint8_t family)
 {
-        unsigned port = mnl_socket_get_portid(exchange->socket);
-
-        if (mnl_socket_sendto(exchange->socket, message, message->nlmsg_len) == -1)
-                return -errno;
-        ssize_t length = mnl_socket_recvfrom(exchange->socket, exchange->buffer, sizeof(exchange->buffer));
-        if (length == -1)
-                return -errno;
-        int r = mnl_cb_run(exchange->buffer, (size_t)length, exchange->sequence, port, on_answer, context);
-        return r == -1 ? -errno : 0;
+        return family == AF_INET ? "IPv4" : "IPv6";
 }
 
-/* ip rule: fwmark mark lookup table. */
-static int change_rule(struct exchange *exchange, int family, uint32_t mark, bool add)
+static struct nlmsghdr *message_begin(struct message *message, uint16_t type, uint16_t flags)
 {
-        struct nlmsghdr *message = start_message(exchange, add ? RTM_NEWRULE : RTM_DELRULE,
-                                                 NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0));
-        struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(message, sizeof(*rule));
+        struct nlmsghdr *header = mnl_nlmsg_put_header(message->bytes);
 
-        rule->family = (uint8_t)family;
+        header->nlmsg_type = type;
+        header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        return header;
+}
+
+static int change_rule(uint8_t family, uint16_t type, uint16_t flags, uint32_t mark)
+{
+        struct message message;
+        struct nlmsghdr *header = message_begin(&message, type, flags);
+        struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(header, sizeof(*rule));
+
+        rule->family = family;
         rule->action = FR_ACT_TO_TBL;
-        mnl_attr_put_u32(message, FRA_PRIORITY, POLICY_ROUTING_PRIORITY);
-        mnl_attr_put_u32(message, FRA_FWMARK, mark);
-        mnl_attr_put_u32(message, FRA_FWMASK, UINT32_MAX);
-        mnl_attr_put_u32(message, FRA_TABLE, POLICY_ROUTING_TABLE);
-        return finish_message(exchange, message, NULL, NULL);
+        mnl_attr_put_u32(header, FRA_PRIORITY, POLICY_ROUTING_PRIORITY);
+        mnl_attr_put_u32(header, FRA_FWMARK, mark);
+        mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
+        mnl_attr_put_u32(header, FRA_TABLE, POLICY_ROUTING_TABLE);
+        return rtnetlink_request(header, NULL, NULL);
 }
 
-/* ip route: local default dev lo table. */
-static int change_route(struct exchange *exchange, int family, bool add)
+/* `local default dev lo table TABLE` */
+static int change_route(uint8_t family, uint16_t type, uint16_t flags)
 {
-        struct nlmsghdr *message = start_message(exchange, add ? RTM_NEWROUTE : RTM_DELROUTE,
-                                                 NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0));
-        struct rtmsg *route = mnl_nlmsg_put_extra_header(message, sizeof(*route));
+        struct message message;
+        struct nlmsghdr *header = message_begin(&message, type, flags);
+        struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
 
-        route->rtm_family = (uint8_t)family;
-        route->rtm_table = RT_TABLE_UNSPEC; /* the number is in RTA_TABLE: it does not fit here */
+        route->rtm_family = family;
         route->rtm_protocol = RTPROT_STATIC;
         route->rtm_scope = family == AF_INET ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
         route->rtm_type = RTN_LOCAL;
-        mnl_attr_put_u32(message, RTA_TABLE, POLICY_ROUTING_TABLE);
-        mnl_attr_put_u32(message, RTA_OIF, if_nametoindex("lo"));
-        return finish_message(exchange, message, NULL, NULL);
+        mnl_attr_put_u32(header, RTA_TABLE, POLICY_ROUTING_TABLE);
+        mnl_attr_put_u32(header, RTA_OIF, if_nametoindex("lo"));
+        return rtnetlink_request(header, NULL, NULL);
 }
 
-static int on_route(const struct nlmsghdr *message, void *context)
+static int on_route(const struct nlmsghdr *header, void *context)
 {
-        const struct rtmsg *route = mnl_nlmsg_get_payload(message);
-        uint8_t *type = context;
+        const struct rtmsg *route = mnl_nlmsg_get_payload(header);
+        bool *is_local = context;
 
-        if (message->nlmsg_type == RTM_NEWROUTE)
-                *type = route->rtm_type;
+        *is_local = route->rtm_type == RTN_LOCAL;
         return MNL_CB_OK;
 }
 
-/* Asks the kernel where a marked packet to somewhere would go: -EEXIST when a stronger rule sends it elsewhere. */
-static int check_delivery(struct exchange *exchange, int family, uint32_t mark)
+/* Asks the kernel where it would send a marked packet to a documentation address (RFC 5737, RFC 3849): it must stay here. */
+static int look_up(uint8_t family, uint32_t mark, bool *ret_is_local)
 {
-        static const uint8_t somewhere[2][16] = { { 192, 0, 2, 1 }, { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
-        struct nlmsghdr *message = start_message(exchange, RTM_GETROUTE, 0);
-        struct rtmsg *route = mnl_nlmsg_put_extra_header(message, sizeof(*route));
-        uint8_t type = RTN_UNSPEC;
+        static const uint8_t ipv4[4] = { 192, 0, 2, 1 };
+        static const uint8_t ipv6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 };
+        struct message message;
+        struct nlmsghdr *header = message_begin(&message, RTM_GETROUTE, 0);
+        struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
 
-        route->rtm_family = (uint8_t)family;
+        *ret_is_local = false;
+        route->rtm_family = family;
         route->rtm_dst_len = family == AF_INET ? 32 : 128;
-        mnl_attr_put(message, RTA_DST, family == AF_INET ? 4 : 16, somewhere[family == AF_INET6]);
-        mnl_attr_put_u32(message, RTA_MARK, mark);
-        int r = finish_message(exchange, message, on_route, &type);
-        if (r < 0)
-                return r;
-        return type == RTN_LOCAL ? 0 : -EEXIST;
-}
-
-static int ensure_family(struct exchange *exchange, int family, uint32_t mark)
-{
-        int r = change_route(exchange, family, true);
-
-        if (r < 0 && r != -EEXIST)
-                return r;
-        r = change_rule(exchange, family, mark, true);
-        if (r < 0 && r != -EEXIST)
-                return r;
-        return check_delivery(exchange, family, mark);
-}
-
-static int remove_family(struct exchange *exchange, int family, uint32_t mark)
-{
-        int r = change_rule(exchange, family, mark, false);
-
-        if (r < 0 && r != -ENOENT)
-                return r;
-        r = change_route(exchange, family, false);
-        return r == -ESRCH || r == -ENOENT ? 0 : r;
-}
-
-static bool family_is_off(int r)
-{
-        return r == -EAFNOSUPPORT || r == -EOPNOTSUPP;
-}
-
-static void describe_error(int family, int r, char *error, size_t error_size)
-{
-        const char *name = family == AF_INET ? "IPv4" : "IPv6";
-
-        if (r == -EEXIST)
-                snprintf(error, error_size,
-                         "policy routing: %s packets with the steering mark are not delivered here: a rule before "
-                         "priority %d or a route in table %d (ip rule, ip route) is stronger",
-                         name, POLICY_ROUTING_PRIORITY, POLICY_ROUTING_TABLE);
+        if (family == AF_INET)
+                mnl_attr_put(header, RTA_DST, sizeof(ipv4), ipv4);
         else
-                snprintf(error, error_size, "policy routing: %s: %s%s", name, strerror(-r),
-                         r == -EPERM ? " (needs CAP_NET_ADMIN)" : "");
+                mnl_attr_put(header, RTA_DST, sizeof(ipv6), ipv6);
+        mnl_attr_put_u32(header, RTA_MARK, mark);
+        return rtnetlink_request(header, on_route, ret_is_local);
 }
 
-typedef int (*family_fn)(struct exchange *exchange, int family, uint32_t mark);
-
-static int for_both_families(family_fn change, uint32_t mark, char *error, size_t error_size)
+/* How a kernel without IPv6, or with it disabled on lo, answers. */
+static bool family_is_off(uint8_t family, int code)
 {
-        static const int families[] = { AF_INET, AF_INET6 };
-        struct exchange exchange = { .socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC),
-                                     .sequence = (unsigned)time(NULL) };
-        int r = 0;
+        return family == AF_INET6 && (code == -EAFNOSUPPORT || code == -EOPNOTSUPP || code == -EACCES);
+}
 
-        if (exchange.socket == NULL || mnl_socket_bind(exchange.socket, 0, MNL_SOCKET_AUTOPID) == -1) {
-                r = -errno;
-                describe_error(AF_INET, r, error, error_size);
-        }
-        for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++) {
-                r = change(&exchange, families[i], mark);
-                if (families[i] == AF_INET6 && family_is_off(r))
-                        r = 0;
-                if (r < 0)
-                        describe_error(families[i], r, error, error_size);
-        }
-        if (exchange.socket != NULL)
-                mnl_socket_close(exchange.socket);
-        return r;
+static int verify(uint8_t family, uint32_t mark, char *error, size_t error_size)
+{
+        bool is_local;
+        int r = look_up(family, mark, &is_local);
+
+        if (r < 0)
+                return fail(error, error_size, r, "policy routing for %s: reading it back: %s", family_name(family),
+                            strerror(-r));
+        if (!is_local)
+                return fail(error, error_size, -EEXIST,
+                            "policy routing for %s: packets with mark 0x%x are not delivered locally: another rule "
+                            "before priority %d, "
+                            "or another route in table %d, decides first",
+                            family_name(family), mark, POLICY_ROUTING_PRIORITY, POLICY_ROUTING_TABLE);
+        return 0;
+}
+
+static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t error_size)
+{
+        int r = change_route(family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+
+        if (family_is_off(family, r))
+                return 0;
+        if (r < 0 && r != -EEXIST)
+                return fail(error, error_size, r,
+                            "policy routing for %s: adding the route 'local default dev lo table %d': %s",
+                            family_name(family), POLICY_ROUTING_TABLE, strerror(-r));
+        r = change_rule(family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark);
+        if (r < 0 && r != -EEXIST)
+                return fail(error, error_size, r, "policy routing for %s: adding the rule 'fwmark 0x%x lookup %d': %s",
+                            family_name(family), mark, POLICY_ROUTING_TABLE, strerror(-r));
+        return verify(family, mark, error, error_size);
 }
 
 int policy_routing_ensure(uint32_t mark, char *error, size_t error_size)
 {
-        return for_both_families(ensure_family, mark, error, error_size);
+        int r = ensure_family(AF_INET, mark, error, error_size);
+
+        return r < 0 ? r : ensure_family(AF_INET6, mark, error, error_size);
+}
+
+static bool was_not_there(int code)
+{
+        return code == -ENOENT || code == -ESRCH;
+}
+
+static int remove_family(uint8_t family, uint32_t mark, char *error, size_t error_size)
+{
+        int r = change_rule(family, RTM_DELRULE, 0, mark);
+
+        if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
+                return fail(error, error_size, r, "policy routing for %s: removing the rule: %s", family_name(family),
+                            strerror(-r));
+        r = change_route(family, RTM_DELROUTE, 0);
+        if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
+                return fail(error, error_size, r, "policy routing for %s: removing the route: %s", family_name(family),
+                            strerror(-r));
+        return 0;
 }
 
 int policy_routing_remove(uint32_t mark, char *error, size_t error_size)
 {
-        return for_both_families(remove_family, mark, error, error_size);
+        int r = remove_family(AF_INET, mark, error, error_size);
+
+        return r < 0 ? r : remove_family(AF_INET6, mark, error, error_size);
 }

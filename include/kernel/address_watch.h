@@ -17,6 +17,7 @@ typedef void (*address_watch_fn)(const struct net_address *address, bool present
  * messages (ENOBUFS) everything is read anew and differences are reported. Loopback prefixes: an address within a prefix on
  * `lo` (127.0.0.0/8) is local without being listed; address_watch_has answers for those too.
  */
-MUST_CHECK int address_watch_new(struct event_base *base, address_watch_fn on_change, void *context, struct address_watch **ret);
+MUST_CHECK int address_watch_new(struct event_base *base, address_watch_fn on_change, void *context,
+                                 struct address_watch **ret);
 void address_watch_free(struct address_watch *watch);
 bool address_watch_has(const struct address_watch *watch, const struct net_address *address);
