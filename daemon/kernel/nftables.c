@@ -31,10 +31,12 @@ static const char untracked_chains[] = "        chain untracked_prerouting {\n"
                                        "        }\n";
 
 /*
- * The Azure platform addresses answer only this machine, whatever a client asks for. A SYN always goes to tproxy, because
- * only that finds the listener when the client's ports are those of a connection in TIME_WAIT. Later packets follow their
- * socket, also when a reload took the port from the set. tproxy finding no listener ends its rule: the packet goes on to
- * the forward chain and is refused there, so nothing gets through while no daemon runs.
+ * The Azure platform addresses answer only this machine, whatever a client asks for.
+ *
+ * tproxy comes before the socket match: it alone finds the listener for a SYN with the ports of a connection in
+ * TIME_WAIT, and the half-open connection that an ACK completes (which `socket wildcard` cannot judge). The socket match
+ * is for connections whose port a reload took from the set. tproxy finding no listener ends its rule: the packet goes on
+ * to the forward chain and is refused there, so nothing gets through while no daemon runs.
  */
 static const char steering_chain[] =
         "        chain prerouting {\n"
@@ -42,12 +44,11 @@ static const char steering_chain[] =
         "                iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter drop\n"
         "                meta l4proto != tcp accept\n"
         "                fib daddr type local accept\n"
-        "                tcp flags & (fin | syn | rst | ack) == syn tcp dport @steered_ports jump steer\n"
+        "                meta nfproto ipv4 tcp dport @steered_ports tproxy ip to :%u meta mark set 0x%x counter "
+        "accept\n"
+        "                meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :%u meta mark set 0x%x counter "
+        "accept\n"
         "                socket transparent 1 socket wildcard 0 meta mark set 0x%x accept\n"
-        "        }\n"
-        "        chain steer {\n"
-        "                meta nfproto ipv4 tproxy ip to :%u meta mark set 0x%x counter accept\n"
-        "                meta nfproto ipv6 tproxy ip6 to :%u meta mark set 0x%x counter accept\n"
         "        }\n";
 
 static const char input_chain[] = "        chain input {\n"
@@ -111,7 +112,7 @@ static void print_ruleset(FILE *stream, const struct policy *policy)
         fputs(opening, stream);
         print_set(stream, policy);
         fputs(untracked_chains, stream);
-        fprintf(stream, steering_chain, NFTABLES_STEERING_MARK, port, NFTABLES_STEERING_MARK, port,
+        fprintf(stream, steering_chain, port, NFTABLES_STEERING_MARK, port, NFTABLES_STEERING_MARK,
                 NFTABLES_STEERING_MARK);
         fprintf(stream, input_chain, port, NFTABLES_STEERING_MARK);
         fputs(forward_begin, stream);
