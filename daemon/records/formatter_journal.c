@@ -167,20 +167,43 @@ static void put_traffic(struct text_builder *message, const struct decision *dec
         text_builder_text(message, " ms");
 }
 
-size_t formatter_journal_message(const struct decision *decision, char buffer[FORMATTER_MESSAGE_SIZE])
+/* "alarm snat-nearly-exhausted, 10.0.1.10, to 192.0.2.1:443: 52000 of 64512 ports in use". */
+static void put_alarm(struct text_builder *message, const struct decision *decision)
 {
-        struct text_builder message = text_builder_on(buffer, FORMATTER_MESSAGE_SIZE);
+        text_builder_text(message, "alarm");
+        put_array(message, " ", decision->alarm, sizeof(decision->alarm), "");
+        put_address(message, &decision->snat.address, ", ");
+        if (decision->fqdn.length > 0 || decision->destination.address.family != AF_UNSPEC) {
+                text_builder_text(message, ", to");
+                put_destination(message, decision);
+        }
+        put_array(message, ": ", decision->hint, sizeof(decision->hint), "");
+}
+
+static void put_connection(struct text_builder *message, const struct decision *decision)
+{
         size_t length;
         const char *reason = decision_reason_text(decision, &length);
 
-        if (decision->event == DECISION_EVENT_ALARM)
-                text_builder_text(&message, "alarm: ");
-        else
-                put_verdict(&message, decision);
-        text_builder_bytes(&message, reason, length);
-        put_array(&message, "; hint: ", decision->hint, sizeof(decision->hint), "");
-        if (decision->event != DECISION_EVENT_ALARM && decision->action != POLICY_DENY)
-                put_traffic(&message, decision);
+        put_verdict(message, decision);
+        text_builder_bytes(message, reason, length);
+        put_array(message, "; hint: ", decision->hint, sizeof(decision->hint), "");
+        if (decision->action != POLICY_DENY)
+                put_traffic(message, decision);
+}
+
+size_t formatter_journal_message(const struct decision *decision, char buffer[FORMATTER_MESSAGE_SIZE])
+{
+        struct text_builder message = text_builder_on(buffer, FORMATTER_MESSAGE_SIZE);
+
+        switch (decision->event) {
+        case DECISION_EVENT_CONNECTION:
+                put_connection(&message, decision);
+                break;
+        case DECISION_EVENT_ALARM:
+                put_alarm(&message, decision);
+                break;
+        }
         text_builder_byte(&message, '\0');
         return text_builder_length(&message) - 1;
 }

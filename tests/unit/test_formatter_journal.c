@@ -76,9 +76,9 @@ static void the_message_says_what_happened_in_one_sentence(void **state)
 {
         struct decision decision;
         struct decision nothing_known = { .reason = REASON_CLIENT_GONE, .action = POLICY_DENY };
-        const struct decision alarm = { .event = DECISION_EVENT_ALARM,
-                                        .alarm = "snat-nearly-exhausted",
-                                        .hint = "10.0.1.10 has 80 % of its ports in use" };
+        struct decision alarm = { .event = DECISION_EVENT_ALARM,
+                                  .alarm = "snat-nearly-exhausted",
+                                  .hint = "52000 of 64512 ports in use" };
 
         (void)state;
         sample_full(&decision);
@@ -93,7 +93,11 @@ static void the_message_says_what_happened_in_one_sentence(void **state)
         assert_message(&decision, "allowed https [2001:db8::5]:443 from 10.1.0.4 (prod-weu): completed, as 10.0.1.10, "
                                   "517 bytes out, 18446744073 in, 1002 ms");
         assert_message(&nothing_known, "denied: client-gone");
-        assert_message(&alarm, "alarm: snat-nearly-exhausted; hint: 10.0.1.10 has 80 % of its ports in use");
+        assert_message(&alarm, "alarm snat-nearly-exhausted: 52000 of 64512 ports in use");
+        alarm.snat = sample_endpoint("10.0.1.10", 0);
+        alarm.destination = sample_endpoint("2001:db8::5", 443);
+        assert_message(&alarm,
+                       "alarm snat-nearly-exhausted, 10.0.1.10, to [2001:db8::5]:443: 52000 of 64512 ports in use");
 }
 
 static void priority_and_message_id_follow_event_and_action(void **state)
@@ -172,6 +176,10 @@ static void texts_that_fill_their_arrays_fit(void **state)
                 format_and_parse(&decision, &sample_stamp);
                 assert_int_equal(record.count, 31);
         }
+        decision.event = DECISION_EVENT_ALARM;
+        memset(decision.alarm, '\n', sizeof(decision.alarm));
+        format_and_parse(&decision, &sample_stamp);
+        assert_int_equal(receiver_find(&record, "AKSEGRESS_REASON")->value_length, DECISION_ALARM_SIZE);
 }
 
 int main(void)

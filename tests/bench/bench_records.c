@@ -1,0 +1,195 @@
+/*
+ * What a record costs: nanoseconds in the thread that pushes it, microseconds of CPU behind that for each format,
+ * records per second into a file, and memory.
+ */
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "records/formatter_journal.h"
+#include "records/formatter_json.h"
+#include "records/record_ring.h"
+#include "records/record_writer.h"
+#include "records/sink_queue.h"
+
+#define ROUNDS 200000
+#define WAKE_UPS 200
+#define WAKE_UP_PAUSE_MS 5 /* longer than the record thread stays awake */
+#define FILE_RECORDS 400000
+#define FILE_BURST 2048 /* half a ring, so that nothing is lost */
+
+static uint64_t clock_ns(clockid_t clock)
+{
+        struct timespec now;
+
+        clock_gettime(clock, &now);
+        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void set_endpoint(struct net_endpoint *endpoint, const char *text)
+{
+        if (net_endpoint_parse(text, 0, endpoint) < 0)
+                abort();
+}
+
+static struct decision typical_decision(void)
+{
+        struct decision decision = {
+                .event = DECISION_EVENT_CONNECTION,
+                .action = POLICY_ALLOW,
+                .reason = REASON_COMPLETED,
+                .listener = DECISION_LISTENER_TRANSPARENT,
+                .protocol = DECISION_PROTOCOL_HTTPS,
+                .time_us = 1719830096000123,
+                .duration_ms = 1002,
+                .bytes_out = 517,
+                .bytes_in = 123456,
+                .cluster = "prod-weu",
+                .feature = "core",
+                .rule = "core.allow:12",
+                .connection_id = "c0ffee0123456789",
+                .alpn = "h2,http/1.1",
+                .has_tls = true,
+        };
+
+        set_endpoint(&decision.client, "10.1.0.4:40222");
+        set_endpoint(&decision.original, "150.171.69.10:443");
+        set_endpoint(&decision.destination, "150.171.69.10:443");
+        set_endpoint(&decision.snat, "10.0.1.10:31024");
+        if (fqdn_from_text("mcr.microsoft.com", &decision.fqdn) < 0)
+                abort();
+        return decision;
+}
+
+static void bench_format(const char *name, size_t (*format)(const struct decision *, char *),
+                         const struct decision *decision)
+{
+        static char buffer[FORMATTER_BODY_SIZE];
+        uint64_t before = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+        size_t length = 0;
+
+        for (unsigned i = 0; i < ROUNDS; i++)
+                length = format(decision, buffer);
+        uint64_t spent = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - before;
+        printf("format %-8s %6.2f us a record, %zu bytes\n", name, (double)spent / ROUNDS / 1000, length);
+}
+
+/* The ring alone: no wake-up, and the reader in the same thread, so that nothing else is measured. */
+static void bench_ring(const struct decision *decision)
+{
+        struct record_ring *ring = record_ring_new(RECORD_RING_DEFAULT_SIZE);
+        struct record_ring_lost lost;
+        uint64_t spent = 0;
+
+        if (ring == NULL)
+                abort();
+        for (unsigned done = 0; done < ROUNDS; done += RECORD_RING_DEFAULT_SIZE) {
+                uint64_t before = clock_ns(CLOCK_MONOTONIC);
+                for (unsigned i = 0; i < RECORD_RING_DEFAULT_SIZE; i++)
+                        (void)record_ring_push(ring, decision);
+                spent += clock_ns(CLOCK_MONOTONIC) - before;
+                while (record_ring_peek(ring, &lost) != NULL)
+                        record_ring_drop(ring);
+        }
+        unsigned pushes = (ROUNDS + RECORD_RING_DEFAULT_SIZE - 1) / RECORD_RING_DEFAULT_SIZE * RECORD_RING_DEFAULT_SIZE;
+        printf("push, ring only     %6.1f ns (%zu bytes copied)\n", (double)spent / pushes, sizeof(*decision));
+        record_ring_free(ring);
+}
+
+static struct record_writer *start_writer(char *path)
+{
+        struct config_sink sink = {
+                .kind = CONFIG_SINK_FILE, .path.text = path, .takes_deny = true, .takes_allow = true, .queue = 65536
+        };
+        struct config config = { .sinks = &sink, .sink_count = 1 };
+        struct record_writer *writer;
+        char error[256];
+
+        if (record_writer_new(&config, 1, error, sizeof(error), &writer) < 0) {
+                fprintf(stderr, "%s\n", error);
+                exit(1);
+        }
+        return writer;
+}
+
+static void wait_until_written(const struct record_writer *writer, uint64_t count)
+{
+        for (;;) {
+                struct record_writer_sink figures = record_writer_sink(writer, 0);
+                if (figures.written + figures.lost >= count)
+                        return;
+                (void)poll(NULL, 0, 1);
+        }
+}
+
+/* The dearest push: the record thread sleeps, and each decision wakes it. */
+static void bench_wake_up(const struct decision *decision, char *path)
+{
+        struct record_writer *writer = start_writer(path);
+        uint64_t spent = 0;
+
+        for (unsigned i = 0; i < WAKE_UPS; i++) {
+                (void)poll(NULL, 0, WAKE_UP_PAUSE_MS);
+                uint64_t before = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+                record_writer_push(writer, 0, decision);
+                spent += clock_ns(CLOCK_THREAD_CPUTIME_ID) - before;
+        }
+        printf("push, waking up     %6.1f ns of the pushing thread's CPU\n", (double)spent / WAKE_UPS);
+        record_writer_free(writer);
+}
+
+/* As a worker sees it: CPU time of this thread, wake-ups included. The whole process' time shows what follows behind. */
+static void bench_file(const struct decision *decision, char *path)
+{
+        struct record_writer *writer = start_writer(path);
+        uint64_t process_before = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+        uint64_t before = clock_ns(CLOCK_MONOTONIC);
+        uint64_t pushing = 0;
+        uint64_t pushed = 0;
+
+        while (pushed < FILE_RECORDS) {
+                uint64_t burst = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+                for (unsigned i = 0; i < FILE_BURST; i++)
+                        record_writer_push(writer, 0, decision);
+                pushing += clock_ns(CLOCK_THREAD_CPUTIME_ID) - burst;
+                pushed += FILE_BURST;
+                /* Not until it is written: one burst waits in the ring while the one before is formatted. */
+                wait_until_written(writer, pushed - FILE_BURST);
+        }
+        wait_until_written(writer, pushed);
+        uint64_t spent = clock_ns(CLOCK_MONOTONIC) - before;
+        uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - process_before;
+        printf("push, to a file     %6.1f ns of the pushing thread's CPU\n", (double)pushing / (double)pushed);
+        printf("file                %6.2f us of CPU a record, all threads; %.0f records/s; %llu lost\n",
+               (double)cpu / (double)pushed / 1000, (double)pushed * 1e9 / (double)spent,
+               (unsigned long long)record_writer_lost(writer));
+        record_writer_free(writer);
+        unlink(path);
+}
+
+int main(void)
+{
+        struct decision decision = typical_decision();
+        char path[] = "/tmp/bench-records-XXXXXX";
+        struct rusage usage;
+        int fd = mkstemp(path);
+
+        if (fd == -1)
+                return 1;
+        close(fd);
+        bench_ring(&decision);
+        bench_format("json", formatter_json_body, &decision);
+        bench_format("journal", formatter_journal_body, &decision);
+        bench_wake_up(&decision, path);
+        bench_file(&decision, path);
+        getrusage(RUSAGE_SELF, &usage);
+        printf("memory              at most %.1f MB a producer, %u MB a sink; this process took %.1f MB\n",
+               (double)RECORD_RING_DEFAULT_SIZE * (sizeof(decision) + sizeof(struct record_ring_lost)) / 1e6,
+               SINK_QUEUE_MAX_BYTES >> 20, (double)usage.ru_maxrss / 1000);
+        return 0;
+}
