@@ -11,7 +11,7 @@
 #include "kernel/rtnetlink.h"
 
 #define DUMP_ATTEMPTS 8
-#define MAX_ADDRESSES 8192 /* Azure gives an interface 256; more than this is no appliance of ours */
+#define MAX_ADDRESSES 8192    /* Azure gives an interface 256; more than this is no appliance of ours */
 #define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
 
 /* One address on one interface. The same address may be on several. */
@@ -31,7 +31,7 @@ struct address_watch {
         size_t count;
         size_t capacity;
         bool lost; /* a change could not be kept: read everything anew */
-        char buffer[RTNETLINK_BUFFER_SIZE];
+        char buffer[RTNETLINK_BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 static struct entry *find_entry(struct address_watch *watch, const struct entry *wanted)

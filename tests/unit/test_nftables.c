@@ -211,7 +211,7 @@ static void apply_without_rights(const struct policy *policy)
 {
         char error[ERROR_SIZE] = "";
 
-        if (setuid(65534) != 0)
+        if (freopen("/dev/null", "w", stderr) == NULL || setuid(65534) != 0) /* libnftables says it there, too */
                 _exit(1);
         if (nftables_apply(policy, error, sizeof(error)) != -EPERM)
                 _exit(2);
