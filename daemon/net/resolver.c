@@ -20,8 +20,8 @@ _Static_assert(DNS_CACHE_MAX_ADDRESSES <= RESOLVER_MAX_ADDRESSES, "an answer of 
 
 /* One name and family in flight. Outlives its waiters: DNS questions cannot be cancelled. */
 struct question {
-        LIST_ENTRY(question) link; /* in its bucket */
-        LIST_HEAD(, half) waiters;
+        LIST_ENTRY(question) link;  /* in its bucket */
+        TAILQ_HEAD(, half) waiters; /* first come, first served */
         struct resolver *resolver;
         struct fqdn name;
         int family;
@@ -35,7 +35,8 @@ enum half_state {
 
 /* One family of a lookup. */
 struct half {
-        LIST_ENTRY(half) link; /* in its question's waiters */
+        TAILQ_ENTRY(half) link;    /* in its question's waiters */
+        struct question *question; /* while waiting */
         struct resolver_query *query;
         enum half_state state;
         struct dns_cache_answer answer; /* when done */
@@ -186,7 +187,7 @@ static void query_free(struct resolver_query *query)
 
         for (size_t i = 0; i < ARRAY_SIZE(halves); i++)
                 if (halves[i]->state == HALF_WAITING)
-                        LIST_REMOVE(halves[i], link);
+                        TAILQ_REMOVE(&halves[i]->question->waiters, halves[i], link);
         TAILQ_REMOVE(query->is_ready ? &query->resolver->ready : &query->resolver->pending, query, link);
         (void)evtimer_del(&query->timer);
         free(query);
@@ -328,9 +329,9 @@ static void question_on_answer(const struct dns_client_answer *answer, void *con
         struct question *question = context;
 
         store_answer(question->resolver->cache, question, answer);
-        while (!LIST_EMPTY(&question->waiters)) {
-                struct half *half = LIST_FIRST(&question->waiters);
-                LIST_REMOVE(half, link);
+        while (!TAILQ_EMPTY(&question->waiters)) {
+                struct half *half = TAILQ_FIRST(&question->waiters);
+                TAILQ_REMOVE(&question->waiters, half, link);
                 half->state = HALF_DONE;
                 convert_answer(answer, &half->answer);
                 query_advance(half->query);
@@ -352,7 +353,7 @@ static struct question *ask(struct resolver *resolver, const struct fqdn *name, 
         question->resolver = resolver;
         question->name = *name;
         question->family = family;
-        LIST_INIT(&question->waiters);
+        TAILQ_INIT(&question->waiters);
         if (dns_client_ask(resolver->client, name, family, question_on_answer, question) < 0) {
                 free(question);
                 return NULL;
@@ -378,7 +379,8 @@ static int half_start(struct half *half, const struct fqdn *name, int family)
         if (question == NULL)
                 return -ENOMEM;
         half->state = HALF_WAITING;
-        LIST_INSERT_HEAD(&question->waiters, half, link);
+        half->question = question;
+        TAILQ_INSERT_TAIL(&question->waiters, half, link);
         return 0;
 }
 
