@@ -292,9 +292,11 @@ static void read_default(struct config_reader *reader, const char *name, const s
 static void read_absent_key(struct config_reader *reader, const struct config_section *section,
                             const struct config_key *key, const struct config_yaml_node *node, void *object)
 {
-        struct config_place place = node == NULL ? (struct config_place){ 0 } : node->place;
+        struct config_place place = { 0 };
         char name[NAME_SIZE];
 
+        if (node != NULL)
+                place = node->place;
         full_name(section, key->name, name);
         if (key->required)
                 config_reader_error(reader, place, "%s is missing: %s", name, key->help);

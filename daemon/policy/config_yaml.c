@@ -95,8 +95,10 @@ static int copy_text(struct builder *builder, struct fy_token *token, struct con
         size_t length = 0;
         const char *text = fy_token_get_text(token, &length);
 
-        if (text == NULL)
+        if (text == NULL) { /* an empty key or value has none */
+                text = "";
                 length = 0;
+        }
         if (length > CONFIG_YAML_MAX_TEXT_LENGTH) {
                 BUILDER_ERROR(builder, place, "a text of %zu bytes: at most %d are allowed", length,
                               CONFIG_YAML_MAX_TEXT_LENGTH);
@@ -106,7 +108,7 @@ static int copy_text(struct builder *builder, struct fy_token *token, struct con
                 BUILDER_ERROR(builder, place, "a text with a line break or control character: write it on one line");
                 return -EINVAL;
         }
-        *ret = strndup(text == NULL ? "" : text, length);
+        *ret = strndup(text, length);
         return *ret == NULL ? -ENOMEM : 0;
 }
 
