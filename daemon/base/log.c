@@ -8,7 +8,8 @@
 #define LOG_LINE_SIZE 2048
 
 /* One write() a line, so that lines of different threads do not mix. */
-static void write_line(const char *priority, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+static void write_line(const char *priority, const char *format, va_list arguments)
+        __attribute__((format(printf, 2, 0)));
 
 static void write_line(const char *priority, const char *format, va_list arguments)
 {

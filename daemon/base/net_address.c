@@ -225,8 +225,14 @@ struct special_prefix {
         enum net_address_class class;
 };
 
-#define V4(a, b, c, d, bits) { { AF_INET, { a, b, c, d } }, bits }
-#define V6(bits, ...) { { AF_INET6, { __VA_ARGS__ } }, bits }
+#define V4(a, b, c, d, bits)                                                                                           \
+        {                                                                                                              \
+                { AF_INET, { a, b, c, d } }, bits                                                                      \
+        }
+#define V6(bits, ...)                                                                                                  \
+        {                                                                                                              \
+                { AF_INET6, { __VA_ARGS__ } }, bits                                                                    \
+        }
 
 /* First match wins, so an exception stands before the block it lies in. Source: IANA special-purpose registries. */
 static const struct special_prefix special_prefixes[] = {
@@ -244,16 +250,16 @@ static const struct special_prefix special_prefixes[] = {
         { V4(240, 0, 0, 0, 4), NET_ADDRESS_RESERVED },
         { V6(128, 0), NET_ADDRESS_UNSPECIFIED },
         { V6(128, [15] = 1), NET_ADDRESS_LOOPBACK },
-        { V6(96, 0), NET_ADDRESS_EMBEDDED_IPV4 },                                  /* compatible, RFC 4291 2.5.5.1 */
-        { V6(96, [10] = 0xff, [11] = 0xff), NET_ADDRESS_EMBEDDED_IPV4 },           /* mapped, RFC 4291 2.5.5.2 */
-        { V6(96, [8] = 0xff, [9] = 0xff), NET_ADDRESS_EMBEDDED_IPV4 },             /* translated, RFC 2765 */
-        { V6(96, 0, 0x64, 0xff, 0x9b), NET_ADDRESS_EMBEDDED_IPV4 },                /* NAT64, RFC 6052 */
-        { V6(48, 0, 0x64, 0xff, 0x9b, 0, 1), NET_ADDRESS_EMBEDDED_IPV4 },          /* NAT64, RFC 8215 */
-        { V6(16, 0x20, 0x02), NET_ADDRESS_EMBEDDED_IPV4 },                         /* 6to4, RFC 3056 */
-        { V6(32, 0x20, 0x01), NET_ADDRESS_EMBEDDED_IPV4 },                         /* Teredo, RFC 4380 */
-        { V6(64, 0x01), NET_ADDRESS_RESERVED },                                    /* discard, RFC 6666 */
+        { V6(96, 0), NET_ADDRESS_EMBEDDED_IPV4 },                         /* compatible, RFC 4291 2.5.5.1 */
+        { V6(96, [10] = 0xff, [11] = 0xff), NET_ADDRESS_EMBEDDED_IPV4 },  /* mapped, RFC 4291 2.5.5.2 */
+        { V6(96, [8] = 0xff, [9] = 0xff), NET_ADDRESS_EMBEDDED_IPV4 },    /* translated, RFC 2765 */
+        { V6(96, 0, 0x64, 0xff, 0x9b), NET_ADDRESS_EMBEDDED_IPV4 },       /* NAT64, RFC 6052 */
+        { V6(48, 0, 0x64, 0xff, 0x9b, 0, 1), NET_ADDRESS_EMBEDDED_IPV4 }, /* NAT64, RFC 8215 */
+        { V6(16, 0x20, 0x02), NET_ADDRESS_EMBEDDED_IPV4 },                /* 6to4, RFC 3056 */
+        { V6(32, 0x20, 0x01), NET_ADDRESS_EMBEDDED_IPV4 },                /* Teredo, RFC 4380 */
+        { V6(64, 0x01), NET_ADDRESS_RESERVED },                           /* discard, RFC 6666 */
         { V6(10, 0xfe, 0x80), NET_ADDRESS_LINK_LOCAL },
-        { V6(10, 0xfe, 0xc0), NET_ADDRESS_PRIVATE },                               /* site-local, RFC 3879 */
+        { V6(10, 0xfe, 0xc0), NET_ADDRESS_PRIVATE }, /* site-local, RFC 3879 */
         { V6(7, 0xfc), NET_ADDRESS_PRIVATE },
         { V6(8, 0xff), NET_ADDRESS_MULTICAST },
 };
