@@ -7,6 +7,10 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+SYSCTLDIR ?= $(PREFIX)/lib/sysctl.d
+MODULESDIR ?= $(PREFIX)/lib/modules-load.d
+DOCDIR ?= $(PREFIX)/share/doc/aksegressd
 MANDIR ?= $(PREFIX)/share/man
 VERSION := 0.1.0
 PYTHON := /usr/bin/python3
@@ -138,6 +142,11 @@ install: all
 		install -m 644 conf/aksegressd.yaml $(DESTDIR)$(SYSCONFDIR)/aksegressd/aksegressd.yaml
 	install -D -m 644 -t $(DESTDIR)$(SYSTEMDDIR) $(wildcard systemd/*.service systemd/*.socket)
 	install -D -m 644 systemd/aksegressd.sysusers $(DESTDIR)$(SYSUSERSDIR)/aksegressd.conf
+	install -D -m 644 systemd/aksegressd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/aksegressd.conf
+	install -D -m 644 -t $(DESTDIR)$(SYSCTLDIR) conf/sysctl.d/60-aksegressd.conf
+	install -D -m 644 -t $(DESTDIR)$(MODULESDIR) conf/modules-load.d/aksegressd.conf
+	install -D -m 644 -t $(DESTDIR)$(SYSCONFDIR)/logrotate.d conf/logrotate.d/aksegressd
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) conf/aksegressd.yaml conf/aksegressd-minimal.yaml
 	for page in $(wildcard docs/*.[1-8]); do \
 		install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$${page##*.} $$page; \
 	done
@@ -146,7 +155,9 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/aksegressd $(DESTDIR)$(PREFIX)/bin/aksegressctl $(DESTDIR)$(SYSUSERSDIR)/aksegressd.conf
 	rm -f $(patsubst systemd/%,$(DESTDIR)$(SYSTEMDDIR)/%,$(wildcard systemd/*.service systemd/*.socket))
 	rm -f $(foreach page,$(wildcard docs/*.[1-8]),$(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(page)))/$(notdir $(page)))
-	rm -rf $(DESTDIR)$(PREFIX)/share/aksegressd
+	rm -f $(DESTDIR)$(TMPFILESDIR)/aksegressd.conf $(DESTDIR)$(SYSCTLDIR)/60-aksegressd.conf
+	rm -f $(DESTDIR)$(MODULESDIR)/aksegressd.conf $(DESTDIR)$(SYSCONFDIR)/logrotate.d/aksegressd
+	rm -rf $(DESTDIR)$(PREFIX)/share/aksegressd $(DESTDIR)$(DOCDIR)
 	@echo "left: $(DESTDIR)$(SYSCONFDIR)/aksegressd"
 
 clean:

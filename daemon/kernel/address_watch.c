@@ -1,6 +1,7 @@
 #include "kernel/address_watch.h"
 
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>

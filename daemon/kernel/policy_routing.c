@@ -1,6 +1,7 @@
 #include "kernel/policy_routing.h"
 
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>

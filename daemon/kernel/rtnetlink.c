@@ -1,6 +1,7 @@
 #include "kernel/rtnetlink.h"
 
 #include <errno.h>
+#include <libmnl/libmnl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -39,7 +40,7 @@ static int open_blocking(struct mnl_socket **ret)
         return 0;
 }
 
-static int receive_answer(struct mnl_socket *socket, char *buffer, mnl_cb_t on_message, void *context)
+static int receive_answer(struct mnl_socket *socket, char *buffer, rtnetlink_message_fn on_message, void *context)
 {
         unsigned port = mnl_socket_get_portid(socket);
 
@@ -55,7 +56,7 @@ static int receive_answer(struct mnl_socket *socket, char *buffer, mnl_cb_t on_m
         }
 }
 
-int rtnetlink_request(struct nlmsghdr *request, mnl_cb_t on_message, void *context)
+int rtnetlink_request(struct nlmsghdr *request, rtnetlink_message_fn on_message, void *context)
 {
         struct mnl_socket *socket = NULL;
         char *buffer = malloc(RTNETLINK_BUFFER_SIZE);

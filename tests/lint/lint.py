@@ -83,9 +83,9 @@ def check_layers():
     """A file calls down, never up, never sideways."""
     for path in files("daemon/**/*.[ch]", "include/**/*.h"):
         layer = path.relative_to(ROOT).parts[1]
-        for number, _, what in includes(path):
+        for number, bracket, what in includes(path):
             used = what.partition("/")[0]
-            if used not in LAYERS or "/" not in what:
+            if bracket == "<" or used not in LAYERS or "/" not in what:
                 continue
             if LAYERS[used] > LAYERS[layer] or (LAYERS[used] == LAYERS[layer] and used != layer):
                 yield f"{name(path)}:{number}: {layer}/ may not include {what}"
@@ -172,7 +172,7 @@ def check_configuration_documented():
     manual, sample = ROOT / "docs/aksegressd.yaml.5", ROOT / "conf/aksegressd.yaml"
     keys = set()
     for path in files("daemon/policy/config*.c"):
-        keys.update(re.findall(r'^\s*\{ *"([a-z_0-9]+)",', text(path), re.M))
+        keys.update(re.findall(r'^\s*\{?\s*\.name = "([a-z_0-9]+)",$', text(path), re.M))
     for path in (manual, sample):
         document = text(path) if path.exists() else ""
         for key in sorted(keys):
