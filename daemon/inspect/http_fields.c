@@ -266,6 +266,29 @@ int http_list_next(struct http_text *rest, struct http_text *ret)
         return 0;
 }
 
+void http_options_collect(struct http_text fields, struct http_options *ret)
+{
+        struct http_field field;
+        struct http_text name;
+
+        ret->count = 0;
+        while (fields.length > 0 && http_field_next(&fields, &field) == 0) {
+                if (!http_text_is(field.name, "connection"))
+                        continue;
+                while (ret->count < HTTP_HEAD_MAX_OPTIONS && http_list_next(&field.value, &name) > 0)
+                        ret->names[ret->count++] = name;
+        }
+}
+
+bool http_options_contain(const struct http_options *options, struct http_text name)
+{
+        for (size_t i = 0; i < options->count; i++)
+                if (options->names[i].length == name.length &&
+                    strncasecmp(options->names[i].start, name.start, name.length) == 0)
+                        return true;
+        return false;
+}
+
 /* The head while it is read: what has been there once must not come again. */
 struct reading {
         struct http_fields fields;

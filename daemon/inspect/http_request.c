@@ -304,35 +304,6 @@ static void put_host(struct output *output, const struct http_request *request)
         put_literal(output, text);
 }
 
-/* The names in all Connection fields. */
-struct options {
-        struct http_text names[HTTP_HEAD_MAX_OPTIONS];
-        size_t count;
-};
-
-static void collect_options(struct http_text fields, struct options *ret)
-{
-        struct http_field field;
-        struct http_text name;
-
-        ret->count = 0;
-        while (fields.length > 0 && http_field_next(&fields, &field) == 0) {
-                if (!http_text_is(field.name, "connection"))
-                        continue;
-                while (ret->count < HTTP_HEAD_MAX_OPTIONS && http_list_next(&field.value, &name) > 0)
-                        ret->names[ret->count++] = name;
-        }
-}
-
-static bool options_contain(const struct options *options, struct http_text name)
-{
-        for (size_t i = 0; i < options->count; i++)
-                if (options->names[i].length == name.length &&
-                    strncasecmp(options->names[i].start, name.start, name.length) == 0)
-                        return true;
-        return false;
-}
-
 static bool is_hop_by_hop(struct http_text name)
 {
         static const char *const names[] = {
@@ -349,12 +320,12 @@ static bool is_hop_by_hop(struct http_text name)
 static void put_fields(struct output *output, struct http_text fields)
 {
         struct http_field field;
-        struct options options;
+        struct http_options options;
 
-        collect_options(fields, &options);
+        http_options_collect(fields, &options);
         while (fields.length > 0 && http_field_next(&fields, &field) == 0)
                 if (!http_text_is(field.name, "host") && !is_hop_by_hop(field.name) &&
-                    !options_contain(&options, field.name))
+                    !http_options_contain(&options, field.name))
                         put(output, field.line);
 }
 

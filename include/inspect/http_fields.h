@@ -66,6 +66,18 @@ MUST_CHECK int http_field_next(struct http_text *rest, struct http_field *ret);
 /* The next element of a comma-separated list of tokens; empty ones are skipped. Returns 1, 0 at the end, or -EBADMSG. */
 MUST_CHECK int http_list_next(struct http_text *rest, struct http_text *ret);
 
+/*
+ * The names in all Connection fields: the fields that go no further than the next hop (RFC 9110 7.6.1). Those past
+ * HTTP_HEAD_MAX_OPTIONS are left out; http_fields_parse refuses such a head.
+ */
+struct http_options {
+        struct http_text names[HTTP_HEAD_MAX_OPTIONS];
+        size_t count;
+};
+
+void http_options_collect(struct http_text fields, struct http_options *ret);
+bool http_options_contain(const struct http_options *options, struct http_text name);
+
 /* The fields that a proxy must understand. */
 struct http_fields {
         struct http_text host;

@@ -38,7 +38,10 @@ enum http_exchange_next {
         HTTP_EXCHANGE_UPGRADED,  /* 101 was passed on: relay both ways from here; client bytes in client_input, origin bytes passed */
 };
 
-/* answered: at least one byte of a response went to the client, so no refusal can be written any more. */
+/*
+ * answered: at least one byte of a final response (or of an interim one that was cut) went to the client, so no refusal can
+ * be written any more. Bytes are those that the origin's socket took and gave.
+ */
 struct http_exchange_result {
         enum reason reason; /* COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (bad chunk), NO_RESOURCES */
         enum http_exchange_next next;
@@ -49,7 +52,16 @@ struct http_exchange_result {
 
 typedef void (*http_exchange_fn)(const struct http_exchange_result *result, void *context);
 
-/* The callback runs once, never inside this call. Returns 0 or -ENOMEM. */
+/*
+ * Interim responses go through as they are; of the final head only what speaks of the origin's connection is changed
+ * (http_response_format_client). A final response before the end of the request's body ends the exchange with CLOSE; the
+ * client may still be sending then, and close() with its bytes unread would reset the response away. Nothing is read past
+ * the request but what came with its chunked body, which is put into client_input. So a client that has half-closed after
+ * its request gets its response, and the caller's next read tells the end. An origin that closed after KEEP_BOTH is told
+ * by the next exchange: UPSTREAM_ABORTED, not answered.
+ *
+ * The callback runs once, never inside this call. Returns 0 or -ENOMEM.
+ */
 MUST_CHECK int http_exchange_start(struct event_base *base, const struct http_exchange_request *request,
                                    http_exchange_fn on_done, void *context, struct http_exchange **ret);
 
