@@ -1,5 +1,7 @@
 #include "inspect/inspect.h"
 
+#include <string.h>
+
 #define TLS_HANDSHAKE_RECORD 22 /* RFC 8446 5.1; no HTTP method starts with this byte */
 
 static enum inspect_status refuse(struct inspect_result *result, enum reason reason)
@@ -73,4 +75,17 @@ enum inspect_status inspect_tunnel_bytes(const void *bytes, size_t length, struc
         if (length == 0)
                 return need_first_byte(ret);
         return inspect_hello(bytes, length, ret);
+}
+
+bool inspect_looks_like_http(const void *bytes, size_t length)
+{
+        static const char *const starts[] = { "GET ",     "POST ",  "PUT ",     "HEAD ", "DELETE ",
+                                              "OPTIONS ", "PATCH ", "CONNECT ", "TRACE " };
+
+        for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+                size_t compared = strlen(starts[i]) < length ? strlen(starts[i]) : length;
+                if (memcmp(bytes, starts[i], compared) == 0)
+                        return true;
+        }
+        return false;
 }

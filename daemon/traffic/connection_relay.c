@@ -42,7 +42,10 @@ static enum relay_gate_verdict passing_gate(enum relay_direction direction, cons
                 return RELAY_GATE_OPEN;
         switch (inspect_bytes(bytes, length, &result)) {
         case INSPECT_NEED_MORE:
-                return RELAY_GATE_PASS;
+                /* Nearly every text protocol could still become an unusual HTTP method: do not hold those up. */
+                return result.protocol == INSPECT_PROTOCOL_TLS || inspect_looks_like_http(bytes, length)
+                               ? RELAY_GATE_PASS
+                               : RELAY_GATE_OPEN;
         case INSPECT_REFUSE:
                 return RELAY_GATE_OPEN;
         case INSPECT_OK:

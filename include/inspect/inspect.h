@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/compiler.h"
@@ -38,3 +39,6 @@ enum inspect_status inspect_bytes(const void *bytes, size_t length, struct inspe
 
 /* The same where only TLS may come: inside a CONNECT tunnel. Anything else is UNKNOWN_PROTOCOL. */
 enum inspect_status inspect_tunnel_bytes(const void *bytes, size_t length, struct inspect_result *ret);
+
+/* Whether bytes begin with a method of HTTP/1 in common use, or are the beginning of one: for guessing, not for deciding. */
+bool inspect_looks_like_http(const void *bytes, size_t length);
