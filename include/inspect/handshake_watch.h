@@ -50,7 +50,7 @@ enum handshake_watch_status {
 /*
  * Judges the client's next bytes, which start right after those passed before. Call again with the rest (and whatever came)
  * after sending those passed: all *ret_pass bytes count as sent. *ret_needed: with fewer bytes than this after those
- * passed, and no news from the server, another call says the same (SIZE_MAX: only the server can change the answer).
+ * passed, and no news from the server, no call passes any more (SIZE_MAX: only the server can change that).
  * first_name is the name in the first hello (empty: it had none). The hello may take CLIENT_HELLO_MAX_BYTES.
  */
 MUST_CHECK enum handshake_watch_status handshake_watch_client_bytes(struct handshake_watch *watch,
