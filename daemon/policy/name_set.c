@@ -194,13 +194,6 @@ static uint32_t find_shaped(const struct name_set *set, const struct labels *lab
         return text_table_find(set->table, buffer, write_shaped(labels, shape, buffer));
 }
 
-static uint32_t find_suffix(const struct name_set *set, const struct labels *labels, size_t count)
-{
-        const char *dot = labels->starts[count - 1] - 1;
-
-        return text_table_find(set->table, dot, (size_t)(labels->end - dot));
-}
-
 static bool suffix_labels_occur(const struct name_set *set, size_t count)
 {
         return (set->suffix_labels[count / 64] >> count % 64 & 1) != 0;
@@ -212,22 +205,54 @@ static void add_hit(struct name_set_hit hits[NAME_SET_MAX_HITS], size_t *count, 
                 hits[(*count)++] = (struct name_set_hit){ .entry = entry, .specificity = specificity };
 }
 
+/* A part of the name that is looked for as it stands: the whole name, or a suffix with the dot before it. */
+struct probe {
+        const char *text;
+        uint64_t prepared;
+        unsigned specificity;
+};
+
+static void add_probe(const struct name_set *set, const struct labels *labels, const char *text, unsigned specificity,
+                      struct probe probes[FQDN_MAX_LABELS], size_t *count)
+{
+        probes[(*count)++] = (struct probe){
+                .text = text,
+                .prepared = text_table_prepare(set->table, text, (size_t)(labels->end - text)),
+                .specificity = specificity,
+        };
+}
+
+/* The most specific first. */
+static size_t make_probes(const struct name_set *set, const struct labels *labels, struct probe probes[FQDN_MAX_LABELS])
+{
+        size_t count = 0;
+
+        add_probe(set, labels, labels->starts[labels->count - 1], 2 * (unsigned)labels->count + 1, probes, &count);
+        for (size_t left = labels->count; left-- > 1;)
+                if (suffix_labels_occur(set, left))
+                        add_probe(set, labels, labels->starts[left - 1] - 1, 2 * (unsigned)left, probes, &count);
+        return count;
+}
+
 size_t name_set_find(const struct name_set *set, const struct fqdn *name, struct name_set_hit hits[NAME_SET_MAX_HITS])
 {
+        struct probe probes[FQDN_MAX_LABELS];
         struct labels labels;
-        size_t count = 0;
-        size_t shape = 0;
+        size_t count = 0, shape = 0;
 
         if (name->length == 0 || text_table_count(set->table) == 0)
                 return 0;
         split_labels(name->text, name->length, &labels);
-        add_hit(hits, &count, text_table_find(set->table, name->text, name->length), 2 * (unsigned)labels.count + 1);
-        for (size_t left = labels.count; left-- > 1;) {
-                for (; shape < set->shape_count && shape_specificity(&set->shapes[shape]) > 2 * left; shape++)
+        size_t probe_count = make_probes(set, &labels, probes);
+        for (size_t i = 0; i < probe_count; i++) {
+                const struct probe *probe = &probes[i];
+                for (; shape < set->shape_count && shape_specificity(&set->shapes[shape]) > probe->specificity; shape++)
                         add_hit(hits, &count, find_shaped(set, &labels, &set->shapes[shape]),
                                 shape_specificity(&set->shapes[shape]));
-                if (suffix_labels_occur(set, left))
-                        add_hit(hits, &count, find_suffix(set, &labels, left), 2 * (unsigned)left);
+                add_hit(hits, &count,
+                        text_table_find_prepared(set->table, probe->prepared, probe->text,
+                                                 (size_t)(labels.end - probe->text)),
+                        probe->specificity);
         }
         for (; shape < set->shape_count; shape++)
                 add_hit(hits, &count, find_shaped(set, &labels, &set->shapes[shape]),

@@ -1,5 +1,6 @@
 #include "policy/rule.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -108,7 +109,8 @@ static const char *suggest(struct rule_span word, const char *const *candidates,
 
         if (word.length >= sizeof(text))
                 return NULL;
-        memcpy(text, word.text, word.length);
+        for (size_t i = 0; i < word.length; i++)
+                text[i] = (char)tolower((unsigned char)word.text[i]);
         for (size_t i = 0; i < count; i++)
                 config_suggest_offer(&near, candidates[i]);
         return near.best;
@@ -357,10 +359,10 @@ static int parse_rule(struct rule_span line, struct rule_span first, struct rule
                 r = check_kind(rule, line, reterr);
         if (r == 0)
                 r = parse_tail(line, rest, rule, reterr);
+        if (r < 0)
+                return r;
         rule->has_parameters = has_brace(rule->destination) || has_brace(rule->ports);
-        if (r == 0 && rule->has_parameters)
-                r = check_templates(rule, line, reterr);
-        return r;
+        return rule->has_parameters ? check_templates(rule, line, reterr) : 0;
 }
 
 enum rule_line_kind rule_line_parse(struct rule_span line, enum rule_style style, struct rule_line *ret,

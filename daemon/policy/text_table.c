@@ -210,6 +210,19 @@ uint32_t text_table_find(const struct text_table *table, const void *key, size_t
         return find_slot(table, hash_bytes(key, length), key, length)->entry;
 }
 
+uint64_t text_table_prepare(const struct text_table *table, const void *key, size_t length)
+{
+        uint64_t hash = hash_bytes(key, length);
+
+        __builtin_prefetch(&table->slots[(uint32_t)hash & (table->slot_count - 1)]);
+        return hash;
+}
+
+uint32_t text_table_find_prepared(const struct text_table *table, uint64_t prepared, const void *key, size_t length)
+{
+        return find_slot(table, prepared, key, length)->entry;
+}
+
 uint32_t text_table_number(const struct text_table *table, uint32_t entry)
 {
         return table->arena[entry];

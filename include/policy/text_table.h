@@ -35,6 +35,13 @@ MUST_CHECK int text_table_add(struct text_table *table, const void *key, size_t 
 /* The entry of a key, or TEXT_TABLE_NONE. */
 uint32_t text_table_find(const struct text_table *table, const void *key, size_t length);
 
+/*
+ * The same in two steps, for several keys at once: the first lets the memory come that the second will read, so that the
+ * waits for the keys overlap.
+ */
+uint64_t text_table_prepare(const struct text_table *table, const void *key, size_t length);
+uint32_t text_table_find_prepared(const struct text_table *table, uint64_t prepared, const void *key, size_t length);
+
 uint32_t text_table_number(const struct text_table *table, uint32_t entry);
 void text_table_set_number(struct text_table *table, uint32_t entry, uint32_t number);
 

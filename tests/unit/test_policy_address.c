@@ -1,0 +1,134 @@
+#include <errno.h>
+
+#include "policy_lab.h"
+
+static enum reason check(const struct policy_lab *lab, const char *address, uint16_t port, char hint[POLICY_HINT_SIZE])
+{
+        struct net_address client = policy_lab_address("10.1.0.1"), destination = policy_lab_address(address);
+
+        return policy_permits_address(lab->policy, policy_cluster_of(lab->policy, &client), &destination, port, hint);
+}
+
+static void assert_check(const struct policy_lab *lab, const char *address, uint16_t port, enum reason reason)
+{
+        char hint[POLICY_HINT_SIZE] = "untouched";
+        enum reason found = check(lab, address, port, hint);
+
+        if (found != reason)
+                fail_msg("%s port %u: %s, not %s", address, (unsigned)port, reason_row(found)->text,
+                         reason_row(reason)->text);
+        assert_int_equal(hint[0] == '\0', reason == REASON_COMPLETED);
+}
+
+static void only_public_addresses_are_permitted(void **state)
+{
+        struct policy_lab *lab = *state;
+        const char *const forbidden[] = { "127.0.0.1",
+                                          "10.2.0.1",
+                                          "172.16.0.1",
+                                          "192.168.1.1",
+                                          "100.64.0.1",
+                                          "169.254.1.1",
+                                          "224.0.0.1",
+                                          "0.0.0.0",
+                                          "255.255.255.255",
+                                          "::1",
+                                          "::",
+                                          "fe80::1",
+                                          "fd00::1",
+                                          "ff02::1",
+                                          "::ffff:8.8.8.8",
+                                          "64:ff9b::808:808",
+                                          "2002:808:808::1",
+                                          "2001:0:808:808::1" };
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
+        assert_check(lab, "8.8.8.8", 443, REASON_COMPLETED);
+        assert_check(lab, "2603:1020::1", 443, REASON_COMPLETED);
+        for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
+                assert_check(lab, forbidden[i], 443, REASON_FORBIDDEN_ADDRESS);
+}
+
+static void a_listed_prefix_is_permitted_and_its_neighbour_is_not(void **state)
+{
+        struct policy_lab *lab = *state;
+        char hint[POLICY_HINT_SIZE];
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [10.2.0.0/16, 127.0.0.0/8, 'fd00::/8']\n");
+        assert_check(lab, "10.2.3.4", 443, REASON_COMPLETED);
+        assert_check(lab, "127.0.0.1", 443, REASON_COMPLETED);
+        assert_check(lab, "fd12::1", 443, REASON_COMPLETED);
+        assert_int_equal(check(lab, "10.3.0.1", 443, hint), REASON_FORBIDDEN_ADDRESS);
+        assert_non_null(strstr(hint, "private_destinations"));
+        assert_non_null(strstr(hint, "'prod'"));
+        assert_non_null(strstr(hint, "10.3.0.1"));
+}
+
+static void platform_addresses_are_never_permitted_in_any_form(void **state)
+{
+        struct policy_lab *lab = *state;
+        const char *const forms[] = { "168.63.129.16",        "169.254.169.254",          "::ffff:168.63.129.16",
+                                      "::169.254.169.254",    "::ffff:0:169.254.169.254", "64:ff9b::169.254.169.254",
+                                      "2002:a9fe:a9fe::1",    "2001:0:a9fe:a9fe::1",      "64:ff9b:1:a9fe:a9:fe00::",
+                                      "64:ff9b:1::a9fe:a9fe", "2001:0:808:808::5601:5601" };
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+                assert_check(lab, forms[i], 80, REASON_PLATFORM_ADDRESS);
+        assert_check(lab, "169.254.169.253", 80, REASON_COMPLETED);
+}
+
+static void embedded_ipv4_needs_its_own_prefix_and_its_inner_address_permitted(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: ['64:ff9b::/96', 10.2.0.0/16]\n");
+        assert_check(lab, "64:ff9b::8.8.8.8", 443, REASON_COMPLETED);
+        assert_check(lab, "64:ff9b::10.2.0.1", 443, REASON_COMPLETED);
+        assert_check(lab, "64:ff9b::10.3.0.1", 443, REASON_FORBIDDEN_ADDRESS);
+        assert_check(lab, "::ffff:10.2.0.1", 443, REASON_FORBIDDEN_ADDRESS);
+}
+
+static void own_listeners_are_never_permitted(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        assert_check(lab, "10.0.0.4", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "::ffff:10.0.0.4", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "64:ff9b::10.0.0.4", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.4", 3129, REASON_COMPLETED);
+        assert_check(lab, "10.0.0.5", 3128, REASON_COMPLETED);
+        assert_check(lab, "127.0.0.1", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "127.9.9.9", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "0.0.0.0", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "::1", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.1.15", 15001, REASON_OWN_ADDRESS); /* of the pool, so of this host */
+        assert_check(lab, "10.0.1.30", 15001, REASON_COMPLETED);
+}
+
+static void no_address_at_all_is_refused(void **state)
+{
+        struct policy_lab *lab = *state;
+        struct net_address none = { 0 };
+        char hint[POLICY_HINT_SIZE];
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
+        assert_int_equal(policy_permits_address(lab->policy, NULL, &none, 443, hint), REASON_FORBIDDEN_ADDRESS);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, policy_lab_open, policy_lab_close)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(only_public_addresses_are_permitted),
+                TEST(a_listed_prefix_is_permitted_and_its_neighbour_is_not),
+                TEST(platform_addresses_are_never_permitted_in_any_form),
+                TEST(embedded_ipv4_needs_its_own_prefix_and_its_inner_address_permitted),
+                TEST(own_listeners_are_never_permitted),
+                TEST(no_address_at_all_is_refused),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
