@@ -6,6 +6,7 @@
 
 #include "records/text_builder.h"
 
+#define UTF8_MAX_LENGTH 4
 #define ESCAPE_LENGTH 6 /* \u001f */
 
 /* Every text of a decision at full length and wholly escaped; times, addresses, numbers and names take the rest. */
@@ -15,10 +16,10 @@
 static_assert(TEXT_BYTES * ESCAPE_LENGTH + 1024 <= FORMATTER_BODY_SIZE, "the longest decision fits");
 
 /*
- * Bytes of the UTF-8 sequence at the start of bytes; 0: there is none. Overlong forms, surrogates and what is past
- * U+10FFFF are not UTF-8 (RFC 3629 4).
+ * Bytes of the UTF-8 sequence at the start of bytes, which are zero behind the end of the text; 0: there is none.
+ * Overlong forms, surrogates and what is past U+10FFFF are not UTF-8 (RFC 3629 4).
  */
-static size_t utf8_sequence(const uint8_t *bytes, size_t left)
+static size_t utf8_sequence(const uint8_t bytes[UTF8_MAX_LENGTH])
 {
         uint8_t low = 0x80;
         uint8_t high = 0xbf;
@@ -42,7 +43,7 @@ static size_t utf8_sequence(const uint8_t *bytes, size_t left)
                 low = 0x90;
         else if (bytes[0] == 0xf4)
                 high = 0x8f;
-        if (left < length || bytes[1] < low || bytes[1] > high)
+        if (bytes[1] < low || bytes[1] > high)
                 return 0;
         for (size_t i = 2; i < length; i++)
                 if (bytes[i] < 0x80 || bytes[i] > 0xbf)
@@ -75,7 +76,7 @@ static void put_text(struct text_builder *line, const char *text, size_t length)
         text_builder_byte(line, '"');
         for (size_t i = 0; i < length;) {
                 uint8_t byte = (uint8_t)text[i];
-                uint8_t bytes[4] = { byte };
+                uint8_t bytes[UTF8_MAX_LENGTH] = { byte };
 
                 if (needs_escape(byte)) {
                         put_escaped(line, byte);
@@ -83,7 +84,7 @@ static void put_text(struct text_builder *line, const char *text, size_t length)
                         continue;
                 }
                 memcpy(bytes, text + i, length - i < sizeof(bytes) ? length - i : sizeof(bytes));
-                size_t sequence = utf8_sequence(bytes, length - i);
+                size_t sequence = utf8_sequence(bytes);
                 if (sequence == 0)
                         text_builder_text(line, "\xef\xbf\xbd");
                 text_builder_bytes(line, bytes, sequence);

@@ -109,6 +109,14 @@ static inline void receiver_assert(const struct receiver_record *record, const c
                 fail_msg("%s is '%.*s', not '%s'", name, (int)field->value_length, field->value, value);
 }
 
+static inline void receiver_assert_number(const struct receiver_record *record, const char *name, uint64_t number)
+{
+        char text[32];
+
+        snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+        receiver_assert(record, name, text);
+}
+
 static inline void receiver_assert_absent(const struct receiver_record *record, const char *name)
 {
         assert_null(receiver_find(record, name));

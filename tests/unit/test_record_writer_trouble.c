@@ -2,6 +2,7 @@
 #include "journal_receiver.h"
 #include "record_writer_lab.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mount.h>
@@ -121,6 +122,18 @@ static void a_stalled_sink_stops_no_other_and_its_losses_are_told(void **state)
         free_lines(&lines);
 }
 
+static size_t count_threads(void)
+{
+        DIR *tasks = opendir("/proc/self/task");
+        size_t count = 0;
+
+        assert_non_null(tasks);
+        while (readdir(tasks) != NULL)
+                count++;
+        closedir(tasks);
+        return count - 2; /* . and .. */
+}
+
 static void freeing_gives_a_stalled_sink_five_seconds_and_no_more(void **state)
 {
         struct setup setup = { 0 };
@@ -130,12 +143,14 @@ static void freeing_gives_a_stalled_sink_five_seconds_and_no_more(void **state)
         int reader = open(first_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         add_sink(&setup, CONFIG_SINK_FILE, first_path);
         add_sink(&setup, CONFIG_SINK_FILE, first_path);
+        size_t threads = count_threads();
         struct record_writer *writer = start(&setup, 1);
         for (uint64_t n = 0; n < 2000; n++)
                 push(writer, 0, n, POLICY_DENY);
         uint64_t before_ms = clock_monotonic_ms();
         record_writer_free(writer);
         assert_in_range(clock_monotonic_ms() - before_ms, 4900, 7000);
+        assert_int_equal(count_threads(), threads);
         close(reader);
 }
 
@@ -265,12 +280,48 @@ static void a_slow_journald_gets_all_in_order(void **state)
         for (uint64_t n = 0; n < 2000; n++)
                 push(writer, 0, n, POLICY_DENY);
         for (uint64_t n = 0; n < 2000; n++) {
-                char expected[32];
                 receive(fd, &record);
-                snprintf(expected, sizeof(expected), "%llu", (unsigned long long)n);
-                receiver_assert(&record, "AKSEGRESS_BYTES_OUT", expected);
+                receiver_assert_number(&record, "AKSEGRESS_BYTES_OUT", n);
         }
         assert_int_equal(record_writer_lost(writer), 0);
+        record_writer_free(writer);
+        close(fd);
+        assert_int_equal(umount("/run"), 0);
+}
+
+/* Losses of both kinds add up: some did not fit the queue, then what did found nobody to read it. */
+static void losses_before_and_behind_the_queue_add_up(void **state)
+{
+        static struct receiver_record record;
+        char null_path[] = "/dev/null";
+        struct setup setup = { 0 };
+        uint64_t n = 0;
+
+        (void)state;
+        if (!enter_mount_namespace())
+                skip();
+        make_journal_directory();
+        int fd = receiver_bind(SINK_JOURNAL_SOCKET);
+        add_sink(&setup, CONFIG_SINK_JOURNAL, NULL)->queue = 10;
+        add_sink(&setup, CONFIG_SINK_FILE, null_path);
+        struct record_writer *writer = start(&setup, 1);
+        while (n < 3000) {
+                push(writer, 0, n++, POLICY_DENY);
+                if (n % 500 == 0)
+                        wait_for(writer, 1, n);
+        }
+        uint64_t sent = record_writer_sink(writer, 0).written;
+        assert_in_range(record_writer_lost(writer), 1000, 2999);
+
+        /* What was in the socket's queue goes down with it, and with that some of what was told. */
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(unlink(SINK_JOURNAL_SOCKET), 0);
+        wait_for(writer, 0, n);
+        assert_int_equal(record_writer_lost(writer), n - sent);
+        fd = receiver_bind(SINK_JOURNAL_SOCKET);
+        push(writer, 0, n, POLICY_DENY);
+        receive(fd, &record);
+        receiver_assert_number(&record, "AKSEGRESS_SEQ", n + 1);
         record_writer_free(writer);
         close(fd);
         assert_int_equal(umount("/run"), 0);
@@ -285,6 +336,7 @@ int main(void)
                 WRITER_TEST(a_full_disk_costs_only_what_the_queue_cannot_hold),
                 WRITER_TEST(journald_gets_each_record_and_is_told_what_it_missed),
                 WRITER_TEST(a_slow_journald_gets_all_in_order),
+                WRITER_TEST(losses_before_and_behind_the_queue_add_up),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
