@@ -6,11 +6,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SMALLEST_BLOCK 256 /* bytes */
+#define SMALLEST_CAPACITY 256 /* bytes */
 
 static size_t round_up(size_t needed)
 {
-        size_t capacity = SMALLEST_BLOCK;
+        size_t capacity = SMALLEST_CAPACITY;
 
         while (capacity < needed)
                 capacity *= 2;
@@ -18,44 +18,53 @@ static size_t round_up(size_t needed)
 }
 
 /* Moves the bytes to the front of the block: room that was sent from becomes room to write to. */
-static void compact(struct byte_queue *queue)
+static void compact(struct byte_queue_block *block)
 {
-        size_t length = byte_queue_length(queue);
-
-        if (queue->start == 0)
+        if (block->start == 0)
                 return;
-        memmove(queue->bytes, queue->bytes + queue->start, length);
-        queue->start = 0;
-        queue->end = length;
+        memmove(block->bytes, block->bytes + block->start, block->end - block->start);
+        block->end -= block->start;
+        block->start = 0;
 }
 
-int byte_queue_reserve(struct byte_queue *queue, size_t length, uint8_t **ret)
+static int grow(struct byte_queue *queue, size_t needed)
 {
-        if (queue->capacity - queue->end < length) {
-                compact(queue);
-                if (queue->capacity - queue->end < length) {
-                        size_t capacity = round_up(queue->end + length);
-                        uint8_t *bytes = realloc(queue->bytes, capacity);
+        size_t capacity = round_up(needed);
+        struct byte_queue_block *block = realloc(queue->block, sizeof(*block) + capacity);
 
-                        if (bytes == NULL)
-                                return -ENOMEM;
-                        queue->bytes = bytes;
-                        queue->capacity = capacity;
-                }
+        if (block == NULL)
+                return -ENOMEM;
+        if (queue->block == NULL)
+                *block = (struct byte_queue_block){ 0 };
+        block->capacity = capacity;
+        queue->block = block;
+        return 0;
+}
+
+int byte_queue_reserve(struct byte_queue *queue, size_t length, void **ret)
+{
+        size_t needed = byte_queue_length(queue) + length;
+
+        if (queue->block != NULL && queue->block->capacity - queue->block->end < length)
+                compact(queue->block);
+        if (queue->block == NULL || queue->block->capacity - queue->block->end < length) {
+                int r = grow(queue, needed);
+                if (r < 0)
+                        return r;
         }
-        *ret = queue->bytes + queue->end;
+        *ret = queue->block->bytes + queue->block->end;
         return 0;
 }
 
 void byte_queue_commit(struct byte_queue *queue, size_t length)
 {
-        assert(length <= queue->capacity - queue->end);
-        queue->end += length;
+        assert(length > 0 && length <= queue->block->capacity - queue->block->end);
+        queue->block->end += length;
 }
 
 int byte_queue_append(struct byte_queue *queue, const void *bytes, size_t length)
 {
-        uint8_t *room;
+        void *room;
 
         if (length == 0)
                 return 0;
@@ -70,23 +79,25 @@ int byte_queue_append(struct byte_queue *queue, const void *bytes, size_t length
 void byte_queue_drop(struct byte_queue *queue, size_t length)
 {
         assert(length <= byte_queue_length(queue));
-        queue->start += length;
-        if (queue->start == queue->end)
+        if (length == byte_queue_length(queue))
                 byte_queue_clear(queue);
+        else
+                queue->block->start += length;
 }
 
 void byte_queue_truncate(struct byte_queue *queue, size_t length)
 {
         assert(length <= byte_queue_length(queue));
-        queue->end -= length;
-        if (queue->start == queue->end)
+        if (length == byte_queue_length(queue))
                 byte_queue_clear(queue);
+        else
+                queue->block->end -= length;
 }
 
 void byte_queue_clear(struct byte_queue *queue)
 {
-        free(queue->bytes);
-        *queue = (struct byte_queue){ 0 };
+        free(queue->block);
+        queue->block = NULL;
 }
 
 /* How many bytes one send() took; 0 when the socket is full. */
@@ -122,6 +133,8 @@ int byte_queue_send(struct byte_queue *queue, int fd, size_t limit, size_t *ret_
 
 int byte_queue_pass(struct byte_queue *queue, int fd, const void *bytes, size_t length, size_t *ret_sent)
 {
+        const uint8_t *rest = bytes;
+
         *ret_sent = 0;
         if (length == 0)
                 return byte_queue_send(queue, fd, SIZE_MAX, ret_sent);
@@ -134,5 +147,5 @@ int byte_queue_pass(struct byte_queue *queue, int fd, const void *bytes, size_t 
         int r = send_some(fd, bytes, length, ret_sent);
         if (r < 0)
                 return r;
-        return byte_queue_append(queue, (const uint8_t *)bytes + *ret_sent, length - *ret_sent);
+        return byte_queue_append(queue, rest + *ret_sent, length - *ret_sent);
 }

@@ -244,14 +244,14 @@ static void pass_final_head(struct http_exchange *exchange, const struct http_re
         struct byte_queue *head = &exchange->response_head;
         size_t size = response->length + HTTP_RESPONSE_FORMAT_ROOM;
         bool close = must_close_client(exchange, response);
-        uint8_t *room;
+        void *room;
 
         if (byte_queue_reserve(&exchange->to_client, size, &room) < 0) {
                 end_with(exchange, REASON_NO_RESOURCES);
                 return;
         }
         byte_queue_commit(&exchange->to_client,
-                          http_response_format_client(byte_queue_first(head), response, close, (char *)room, size));
+                          http_response_format_client(byte_queue_first(head), response, close, room, size));
         exchange->next = close ? HTTP_EXCHANGE_CLOSE : HTTP_EXCHANGE_KEEP_CLIENT;
         exchange->origin_reusable = response->keep_alive;
         exchange->final_head = true;
@@ -477,7 +477,7 @@ static void settle_or_finish(struct http_exchange *exchange)
 static void client_on_ready(evutil_socket_t fd, short what, void *context)
 {
         struct http_exchange *exchange = context;
-        bool unread = exchange->client.wanted == WATCH_UNREAD_CLIENT;
+        bool unread = socket_watch_wanted(&exchange->client) == WATCH_UNREAD_CLIENT;
         int error = unread ? socket_watch_error(&exchange->client) : 0;
 
         (void)fd;

@@ -20,8 +20,14 @@
 
 #define BLOCK_SIZE 65536            /* bytes of the shared block */
 #define BYTES_PER_EVENT (256 << 10) /* one direction moves at most this and then lets others have the loop */
-#define FULL_READS_TO_STREAM 4      /* blocks read full, one after the other, make a direction stream */
-#define LEAST_STREAM_BYTES 16384    /* a splice() that moves less costs more than copying: back to the block */
+
+/*
+ * A direction streams after reads of at least 16 KiB each moved 256 KiB. bench_relay on a virtual machine with two cores, CPU
+ * time to move one piece over loopback TCP, copied and spliced: 4 KiB 2.1 and 2.3 us, 16 KiB 2.3 and 2.3 us, 64 KiB 6.1 and
+ * 3.6 us, 256 KiB 20 and 7.3 us. Whole streams took 0.40 and 0.26 CPU s a GB.
+ */
+#define LEAST_STREAM_PIECE 16384
+#define BYTES_TO_STREAM (256 << 10)
 
 enum side {
         CLIENT = 0,
@@ -39,8 +45,8 @@ struct relay_pool {
 struct direction {
         struct byte_queue queue;
         struct pipe_pool_pipe *pipe; /* NULL unless bytes are in it */
-        size_t held;                 /* the last bytes of the queue, which the gate has not passed */
-        uint8_t full_reads;
+        uint32_t held;               /* the last bytes of the queue, which the gate has not passed */
+        uint32_t streak;             /* bytes copied in large pieces, one after the other */
         bool gated;
         bool streams;
         bool cannot_splice;
@@ -248,7 +254,7 @@ static bool ask_gate(struct relay *relay, enum relay_direction which)
                         break;
                 case RELAY_GATE_PASS:
                         assert(pass <= direction->held);
-                        direction->held -= pass;
+                        direction->held -= (uint32_t)pass;
                         if (pass == 0 && direction->held >= RELAY_GATE_MAX_BYTES)
                                 end_with(relay, REASON_CLIENT_HELLO_TOO_LARGE);
                         if (pass == 0)
@@ -267,7 +273,7 @@ static void judge_bytes(struct relay *relay, enum relay_direction which, const v
                 end_with(relay, REASON_NO_RESOURCES);
                 return;
         }
-        direction->held += length;
+        direction->held += (uint32_t)length;
         bool passed = ask_gate(relay, which);
         if (relay->ended)
                 return;
@@ -319,9 +325,9 @@ static size_t move_by_copy(struct relay *relay, enum relay_direction which)
                 return length;
         }
         pass_bytes(relay, which, length);
-        direction->full_reads = length == BLOCK_SIZE ? direction->full_reads + 1 : 0;
-        if (direction->full_reads == FULL_READS_TO_STREAM) {
-                direction->full_reads = 0;
+        direction->streak = length >= LEAST_STREAM_PIECE ? direction->streak + (uint32_t)length : 0;
+        if (direction->streak >= BYTES_TO_STREAM) {
+                direction->streak = 0;
                 direction->streams = !direction->cannot_splice;
         }
         return length;
@@ -330,7 +336,7 @@ static size_t move_by_copy(struct relay *relay, enum relay_direction which)
 static void stop_streaming(struct direction *direction)
 {
         direction->streams = false;
-        direction->full_reads = 0;
+        direction->streak = 0;
 }
 
 /* Like move_by_copy. A pipe is taken empty, so that EAGAIN can only mean that the sender has nothing. */
@@ -358,7 +364,7 @@ static size_t move_by_pipe(struct relay *relay, enum relay_direction which)
 
         pipe->held = (size_t)got;
         direction->pipe = pipe;
-        if (got < LEAST_STREAM_BYTES)
+        if (got < LEAST_STREAM_PIECE)
                 stop_streaming(direction);
         empty_pipe(relay, which);
         return (size_t)got;
@@ -441,7 +447,7 @@ static void settle(struct relay *relay)
 
 static void on_ready(struct relay *relay, enum side side, short what)
 {
-        if (relay->sides[side].wanted == SOCKET_WATCH_RESET) {
+        if (socket_watch_wanted(&relay->sides[side]) == SOCKET_WATCH_RESET) {
                 int error = socket_watch_error(&relay->sides[side]);
 
                 if (error < 0)

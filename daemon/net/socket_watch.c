@@ -5,36 +5,40 @@
 
 #include "base/clock.h"
 
+#define CONDITIONS (EV_READ | EV_WRITE | EV_ET)
+
 void socket_watch_init(struct socket_watch *watch, struct event_base *base, int fd, event_callback_fn on_ready,
                        void *context)
 {
         event_assign(&watch->event, base, fd, EV_PERSIST, on_ready, context);
-        watch->wanted = 0;
+}
+
+short socket_watch_wanted(const struct socket_watch *watch)
+{
+        return event_get_events(&watch->event) & CONDITIONS;
+}
+
+static void assign(struct event *event, short wanted)
+{
+        event_assign(event, event_get_base(event), event_get_fd(event), (short)(wanted | EV_PERSIST),
+                     event_get_callback(event), event_get_callback_arg(event));
 }
 
 int socket_watch_set(struct socket_watch *watch, short wanted)
 {
-        struct event *event = &watch->event;
-
-        if (wanted == watch->wanted)
+        if (wanted == socket_watch_wanted(watch))
                 return 0;
-        if (watch->wanted != 0)
-                event_del(event);
-        watch->wanted = 0;
-        if (wanted == 0)
+        event_del(&watch->event);
+        assign(&watch->event, wanted);
+        if (wanted == 0 || event_add(&watch->event, NULL) == 0)
                 return 0;
-        event_assign(event, event_get_base(event), event_get_fd(event), (short)(wanted | EV_PERSIST),
-                     event_get_callback(event), event_get_callback_arg(event));
-        if (event_add(event, NULL) == -1)
-                return -ENOMEM;
-        watch->wanted = wanted;
-        return 0;
+        assign(&watch->event, 0);
+        return -ENOMEM;
 }
 
 void socket_watch_stop(struct socket_watch *watch)
 {
         event_del(&watch->event);
-        watch->wanted = 0;
 }
 
 int socket_watch_error(const struct socket_watch *watch)
@@ -67,12 +71,12 @@ int idle_timer_start(struct idle_timer *timer, struct event_base *base, unsigned
 
 void idle_timer_touch(struct idle_timer *timer)
 {
-        timer->touched_ms = clock_monotonic_ms();
+        timer->touched_ms = (uint32_t)clock_monotonic_ms();
 }
 
 bool idle_timer_expired(struct idle_timer *timer)
 {
-        uint64_t idle_ms = clock_monotonic_ms() - timer->touched_ms;
+        uint32_t idle_ms = (uint32_t)clock_monotonic_ms() - timer->touched_ms;
 
         if (idle_ms >= timer->timeout_ms)
                 return true;

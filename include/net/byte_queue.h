@@ -9,29 +9,33 @@
 
 #include "base/compiler.h"
 
-struct byte_queue {
-        uint8_t *bytes; /* owned; NULL while empty */
+struct byte_queue_block {
         size_t start;
         size_t end;
         size_t capacity;
+        uint8_t bytes[];
+};
+
+struct byte_queue {
+        struct byte_queue_block *block; /* owned; NULL while empty */
 };
 
 static inline size_t byte_queue_length(const struct byte_queue *queue)
 {
-        return queue->end - queue->start;
+        return queue->block == NULL ? 0 : queue->block->end - queue->block->start;
 }
 
 /* The bytes in one piece, valid until the queue changes. Not to be asked of an empty queue. */
 static inline const uint8_t *byte_queue_first(const struct byte_queue *queue)
 {
-        return queue->bytes + queue->start;
+        return queue->block->bytes + queue->block->start;
 }
 
 /* Returns 0, or -ENOMEM with the queue as it was. */
 MUST_CHECK int byte_queue_append(struct byte_queue *queue, const void *bytes, size_t length);
 
-/* Room for length more bytes at *ret, of which byte_queue_commit adds those written. Returns 0 or -ENOMEM. */
-MUST_CHECK int byte_queue_reserve(struct byte_queue *queue, size_t length, uint8_t **ret);
+/* Room for length (not 0) more bytes at *ret, of which byte_queue_commit adds those written, at least one. 0 or -ENOMEM. */
+MUST_CHECK int byte_queue_reserve(struct byte_queue *queue, size_t length, void **ret);
 void byte_queue_commit(struct byte_queue *queue, size_t length);
 
 /* Each forgets length bytes, at the front or at the end; the last one frees the block. */

@@ -21,15 +21,20 @@
 /* One event a socket: libevent gets another set of conditions when the owner wants one. */
 struct socket_watch {
         struct event event;
-        short wanted; /* EV_READ, EV_WRITE, both, SOCKET_WATCH_RESET or 0: nothing */
 };
 
 void socket_watch_init(struct socket_watch *watch, struct event_base *base, int fd, event_callback_fn on_ready,
                        void *context);
 
-/* Costs nothing when wanted is what it was. Returns 0, or -ENOMEM when the kernel or libevent has no room. */
+/*
+ * Waits for EV_READ, EV_WRITE, both, SOCKET_WATCH_RESET, or 0: for nothing. Costs nothing when that is what it was. Returns
+ * 0, or -ENOMEM when the kernel or libevent has no room.
+ */
 MUST_CHECK int socket_watch_set(struct socket_watch *watch, short wanted);
 void socket_watch_stop(struct socket_watch *watch);
+
+/* What it waits for. */
+short socket_watch_wanted(const struct socket_watch *watch);
 
 static inline int socket_watch_fd(const struct socket_watch *watch)
 {
@@ -45,8 +50,8 @@ int socket_watch_error(const struct socket_watch *watch);
  */
 struct idle_timer {
         struct event event;
-        uint64_t touched_ms;
-        unsigned timeout_ms;
+        uint32_t touched_ms; /* the low bits: only differences count, and they are below 49 days */
+        uint32_t timeout_ms;
 };
 
 MUST_CHECK int idle_timer_start(struct idle_timer *timer, struct event_base *base, unsigned timeout_ms,

@@ -715,7 +715,7 @@ static void an_idle_relay_holds_only_its_struct(void **state)
         (void)state;
         fixture_connect(fixture, unix_pair, TINY_BUFFER);
         start(fixture, "", LONG_MS, NULL);
-        assert_true(malloc_usable_size(fixture->relay) <= 640);
+        assert_true(malloc_usable_size(fixture->relay) <= 520);
         /* The first round lets libevent make its tables. */
         size_t before = 0;
         for (int round = 0; round < 3; round++) {
@@ -931,7 +931,8 @@ static void cancel_in_every_phase_leaves_nothing(void **state)
                         close_with_reset(fixture->client);
                         fixture->client = -1;
                 }
-                assert_int_equal(pipes_in_use(fixture), phase == 3 ? 1 : 0);
+                if (phase == 3)
+                        assert_int_equal(pipes_in_use(fixture), 1);
                 relay_cancel(fixture->relay, &fixture->result);
                 loop_until_quiet(fixture->base);
                 assert_false(fixture->done);
