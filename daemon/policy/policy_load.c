@@ -346,7 +346,11 @@ static int load_cluster(struct loader *loader, size_t index)
         if (r == 0)
                 r = add_prefixes(config->private_destinations, config->private_destination_count, 0,
                                  cluster->private_destinations);
-        return r;
+        if (r < 0)
+                return r;
+        rule_set_trim(cluster->allow.own);
+        rule_set_trim(cluster->deny.own);
+        return 0;
 }
 
 /* What all clusters share. */

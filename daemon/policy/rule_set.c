@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/large_block.h"
 #include "policy/name_set.h"
 #include "policy/prefix_set.h"
 #include "policy/text_table.h"
@@ -390,9 +391,11 @@ void rule_set_trim(struct rule_set *set)
         name_set_trim(set->names);
         if (set->record_count == 0)
                 return;
-        void *records = reallocarray(set->records, set->record_count, sizeof(*set->records));
+        struct record *records = large_block_new(set->record_count * sizeof(*records));
         if (records == NULL)
                 return;
+        memcpy(records, set->records, set->record_count * sizeof(*records));
+        free(set->records);
         set->records = records;
         set->record_size = set->record_count;
 }

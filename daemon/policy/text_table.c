@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "policy/large_block.h"
 
 #define FIRST_SLOT_COUNT 16 /* a power of two */
 #define FIRST_ARENA_UNITS 64
@@ -33,7 +34,7 @@ struct text_table {
 
 static struct slot *new_slots(uint32_t count)
 {
-        struct slot *slots = malloc(count * sizeof(*slots));
+        struct slot *slots = large_block_new(count * sizeof(*slots));
 
         if (slots == NULL)
                 return NULL;
@@ -252,11 +253,19 @@ uint32_t text_table_next(const struct text_table *table, uint32_t entry)
 
 void text_table_trim(struct text_table *table)
 {
-        if (table->arena_used > 0)
-                (void)resize_arena(table, table->arena_used); /* A smaller block that cannot be had: keep the larger. */
+        size_t size = (size_t)table->arena_used * sizeof(*table->arena);
+        uint32_t *arena = table->arena_used > 0 ? large_block_new(size) : NULL;
+
+        if (arena == NULL)
+                return;
+        memcpy(arena, table->arena, size);
+        free(table->arena);
+        table->arena = arena;
+        table->arena_size = table->arena_used;
 }
 
 size_t text_table_memory(const struct text_table *table)
 {
-        return sizeof(*table) + table->slot_count * sizeof(*table->slots) + (size_t)table->arena_size * 4;
+        return sizeof(*table) + large_block_size(table->slot_count * sizeof(*table->slots)) +
+               large_block_size((size_t)table->arena_size * sizeof(*table->arena));
 }

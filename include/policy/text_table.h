@@ -53,7 +53,7 @@ size_t text_table_count(const struct text_table *table);
 uint32_t text_table_first(const struct text_table *table);
 uint32_t text_table_next(const struct text_table *table, uint32_t entry);
 
-/* Gives back what growing left over. Out of memory changes nothing. */
+/* To be called when the table is complete: gives back what growing left over. Out of memory changes nothing. */
 void text_table_trim(struct text_table *table);
 
 /* Bytes allocated. */
