@@ -60,9 +60,9 @@ static bool parse_host(struct http_text *rest, struct authority *ret)
         const char *colon = rest->length > 0 ? memchr(rest->start, ':', rest->length) : NULL;
         host = (struct http_text){ rest->start, colon != NULL ? (size_t)(colon - rest->start) : rest->length };
         *rest = text_from(*rest, host.length);
-        if (net_address_parse(host.start, host.length, &ret->address) == 0)
-                return true;
-        return fqdn_from_bytes(host.start, host.length, &ret->name) == 0;
+        /* Never both: a name does not end in a number. */
+        return fqdn_from_bytes(host.start, host.length, &ret->name) == 0 ||
+               net_address_parse(host.start, host.length, &ret->address) == 0;
 }
 
 /* host [ ":" port ], where host is a name, a dotted quad or an IPv6 address in brackets (RFC 3986 3.2.2). */

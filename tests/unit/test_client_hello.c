@@ -357,7 +357,7 @@ static void only_handshake_records_may_come_before_the_hello_is_whole(void **sta
         }
         input.length = 0;
         hello_put_record(&input, 22, message.bytes, 100);
-        hello_put_record(&input, 22, NULL, 0);
+        hello_put_record(&input, 22, "", 0);
         hello_put_record(&input, 22, message.bytes + 100, message.length - 100);
         assert_int_equal(verdict(&input), CLIENT_HELLO_MALFORMED);
 }
