@@ -1,255 +1,18 @@
 #include "traffic/connection.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/event_struct.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "inspect/handshake_watch.h"
 #include "inspect/inspect.h"
-#include "inspect/refusal.h"
-#include "net/http_exchange.h"
 #include "net/upstream.h"
 #include "traffic/connection_relay.h"
 #include "traffic/connection_state.h"
 
 #define INPUT_MAX_BYTES (CLIENT_HELLO_MAX_BYTES + 4096) /* parsers refuse at 64 KiB, so reading can never stall here */
-#define LINGER_MS 2000                                  /* for a refused client to read why */
-#define LINGER_MAX_BYTES 1048576                        /* of a refused client's further bytes read and dropped */
-#define KEEP_ALIVE_MS 60000                             /* between two HTTP requests */
 
 static const char tunnel_established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
-
-static void on_client_readable(evutil_socket_t fd, short what, void *context);
-static void on_deadline(evutil_socket_t fd, short what, void *context);
-
-/* Setup: what a connection needs until it is a blind relay. */
-
-static struct connection_setup *setup_new(struct connection *c)
-{
-        struct connection_setup *setup = calloc(1, sizeof(*setup));
-
-        if (setup == NULL)
-                return NULL;
-        setup->input = evbuffer_new();
-        if (setup->input == NULL) {
-                free(setup);
-                return NULL;
-        }
-        event_assign(&setup->readable, c->traffic->base, c->client_fd, EV_READ | EV_PERSIST, on_client_readable, c);
-        event_assign(&setup->deadline, c->traffic->base, -1, 0, on_deadline, c);
-        return setup;
-}
-
-void connection_setup_free(struct connection_setup *setup)
-{
-        if (setup == NULL)
-                return;
-        event_del(&setup->readable);
-        event_del(&setup->deadline);
-        evbuffer_free(setup->input);
-        free(setup);
-}
-
-static void set_deadline(struct connection *c, unsigned timeout_ms)
-{
-        struct timeval timeout = { .tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000 };
-
-        event_add(&c->setup->deadline, &timeout);
-}
-
-/* The one place that changes the state, what is listened for, and the deadline. */
-void connection_enter(struct connection *c, enum connection_state state)
-{
-        c->state = state;
-        switch (state) {
-        case CONNECTION_INSPECTING:
-                event_add(&c->setup->readable, NULL);
-                set_deadline(c, c->concluded ? KEEP_ALIVE_MS : generation_config(c->generation)->inspect_timeout_ms);
-                return;
-        case CONNECTION_REFUSING:
-                event_add(&c->setup->readable, NULL);
-                set_deadline(c, LINGER_MS);
-                return;
-        case CONNECTION_RESOLVING:
-        case CONNECTION_CONNECTING:
-        case CONNECTION_RELAYING:
-                /* Resolver, upstream, relay and exchange have deadlines of their own. */
-                if (c->setup != NULL) {
-                        event_del(&c->setup->readable);
-                        event_del(&c->setup->deadline);
-                }
-                return;
-        case CONNECTION_CLOSED:
-                return;
-        }
-}
-
-/* A new attempt: forgets what the last request on this connection asked and stands on the newest generation. */
-void connection_begin_attempt(struct connection *c)
-{
-        struct generation *newest = generation_ref(c->traffic->generation);
-
-        generation_unref(c->generation);
-        c->generation = newest;
-        c->cluster = policy_cluster_of(generation_policy(newest), &c->client.address);
-        c->concluded = false;
-        c->started_ms = clock_monotonic_ms();
-        c->bytes_out = 0;
-        c->bytes_in = 0;
-        c->setup->needed = 1;
-        free(c->hint);
-        c->hint = NULL;
-        c->decided = false;
-        c->verdict = (struct connection_verdict){ 0 };
-        c->asked = (struct policy_request){ 0 };
-}
-
-/* Closes the origin's side and gives its SNAT port back. */
-void connection_drop_upstream(struct connection *c)
-{
-        if (c->upstream_fd != -1)
-                close(c->upstream_fd);
-        c->upstream_fd = -1;
-        snat_lease_release(c->traffic->registry, &c->lease);
-        c->destination = (struct net_endpoint){ 0 };
-        c->snat = (struct net_endpoint){ 0 };
-        c->upstream_name = (struct fqdn){ 0 };
-}
-
-static void connection_link(struct connection *c)
-{
-        struct traffic *traffic = c->traffic;
-
-        c->next = traffic->connections;
-        if (c->next != NULL)
-                c->next->previous = c;
-        traffic->connections = c;
-        traffic->connection_count++;
-}
-
-static void connection_unlink(struct connection *c)
-{
-        if (c->next != NULL)
-                c->next->previous = c->previous;
-        if (c->previous != NULL)
-                c->previous->next = c->next;
-        else
-                c->traffic->connections = c->next;
-        c->traffic->connection_count--;
-}
-
-/* Writes the attempt's record, once. */
-void connection_conclude(struct connection *c, enum reason reason)
-{
-        struct decision decision;
-
-        if (c->concluded)
-                return;
-        c->concluded = true;
-        connection_state_describe(c, reason, &decision);
-        record_writer_push(c->traffic->records, c->traffic->producer, &decision);
-}
-
-/* Stops whatever service works for the connection, adding to its byte counts what that carried. */
-static void connection_cancel_services(struct connection *c)
-{
-        if (c->query != NULL)
-                resolver_query_cancel(c->query);
-        c->query = NULL;
-        if (c->connecting != NULL)
-                upstream_connect_cancel(c->connecting);
-        c->connecting = NULL;
-        if (c->relay != NULL) {
-                struct relay_result result;
-                relay_cancel(c->relay, &result);
-                c->bytes_out += result.bytes_out;
-                c->bytes_in += result.bytes_in;
-        }
-        c->relay = NULL;
-        if (c->exchange != NULL) {
-                struct http_exchange_result result;
-                http_exchange_cancel(c->exchange, &result);
-                c->bytes_out += result.bytes_out;
-                c->bytes_in += result.bytes_in;
-        }
-        c->exchange = NULL;
-}
-
-static void close_with_reset(int fd)
-{
-        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* A FIN would do as well. */
-        close(fd);
-}
-
-/* The one place where a connection ends. */
-void connection_close(struct connection *c, enum reason reason)
-{
-        bool was_refused = c->state == CONNECTION_REFUSING;
-
-        connection_cancel_services(c);
-        connection_conclude(c, reason);
-        connection_enter(c, CONNECTION_CLOSED);
-        connection_drop_upstream(c);
-        connection_setup_free(c->setup);
-        if (reason == REASON_COMPLETED || was_refused)
-                close(c->client_fd);
-        else
-                close_with_reset(c->client_fd);
-        connection_unlink(c);
-        connection_limits_release(c->traffic->limits, &c->client.address);
-        generation_unref(c->generation);
-        free(c->hint);
-        free(c->alpn);
-        free(c);
-}
-
-/* Sends what the client can read of the reason; false: nothing to send, or it could not be sent. */
-static bool connection_send_refusal(struct connection *c, enum reason reason)
-{
-        char buffer[REFUSAL_MAX_BYTES];
-        char id[DECISION_ID_SIZE];
-        size_t length = 0;
-
-        connection_state_id(c, id);
-        switch (c->speaks) {
-        case INSPECT_PROTOCOL_HTTP:
-                length = refusal_format_http(reason, c->asked.name.text, c->hint != NULL ? c->hint : "", id, buffer);
-                break;
-        case INSPECT_PROTOCOL_TLS:
-                length = refusal_format_tls(reason, (uint8_t *)buffer);
-                break;
-        case INSPECT_PROTOCOL_UNKNOWN:
-                break;
-        }
-        return length > 0 && send(c->client_fd, buffer, length, MSG_NOSIGNAL) == (ssize_t)length;
-}
-
-void connection_refuse(struct connection *c, enum reason reason)
-{
-        connection_cancel_services(c);
-        connection_conclude(c, reason);
-        connection_drop_upstream(c);
-        if (c->setup == NULL)
-                c->setup = setup_new(c);
-        if (c->setup == NULL || !connection_send_refusal(c, reason)) {
-                connection_close(c, reason);
-                return;
-        }
-        (void)shutdown(c->client_fd, SHUT_WR); /* If it fails the client is gone, and the next read says so. */
-        evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
-        connection_enter(c, CONNECTION_REFUSING);
-}
 
 /* Connecting. */
 
@@ -298,10 +61,14 @@ static void on_upstream_done(const struct upstream_answer *answer, void *context
                 connection_refuse(c, answer->reason);
                 return;
         }
-        c->upstream_fd = answer->fd;
-        c->lease = answer->lease;
         c->snat = answer->source;
-        c->upstream_name = c->asked.name;
+        c->upstream = (struct connection_upstream){
+                .fd = answer->fd,
+                .lease = answer->lease,
+                .name = c->asked.name,
+                .endpoint = answer->origin,
+                .source = answer->source,
+        };
         connection_on_upstream(c);
 }
 
@@ -404,9 +171,9 @@ static bool connection_can_reuse_upstream(const struct connection *c)
 {
         char byte;
 
-        return c->upstream_fd != -1 && c->asked.name.length > 0 && fqdn_equal(&c->upstream_name, &c->asked.name) &&
-               c->destination.port == c->asked.port && c->setup->request.form != HTTP_REQUEST_CONNECT &&
-               recv(c->upstream_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
+        return c->upstream.fd != -1 && c->asked.name.length > 0 && fqdn_equal(&c->upstream.name, &c->asked.name) &&
+               c->upstream.endpoint.port == c->asked.port && c->setup->request.form != HTTP_REQUEST_CONNECT &&
+               recv(c->upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
 }
 
 static void connection_decide(struct connection *c)
@@ -420,6 +187,8 @@ static void connection_decide(struct connection *c)
                 return;
         }
         if (connection_can_reuse_upstream(c)) {
+                c->destination = c->upstream.endpoint;
+                c->snat = c->upstream.source;
                 connection_relay_http(c);
                 return;
         }
@@ -432,14 +201,11 @@ static void connection_decide(struct connection *c)
 /* Inside CONNECT the hello must ask for the name in the CONNECT request. */
 static void connection_on_tunnel_hello(struct connection *c, const struct client_hello *hello)
 {
-        char hint[POLICY_HINT_SIZE];
-
         connection_state_note_hello(c, hello);
         if (hello->server_name.length == 0) {
                 connection_refuse(c, REASON_NO_SERVER_NAME);
         } else if (!fqdn_equal(&c->asked.name, &hello->server_name)) {
-                snprintf(hint, sizeof(hint), "the ClientHello names '%.200s'", hello->server_name.text);
-                connection_state_note_hint(c, hint);
+                connection_state_note_foreign_name(c, &hello->server_name);
                 connection_refuse(c, REASON_SERVER_NAME_MISMATCH);
         } else {
                 connection_relay_tls(c, hello->length);
@@ -515,16 +281,7 @@ void connection_inspect(struct connection *c)
         }
 }
 
-/* Client bytes of a refused connection are read so that the refusal is not lost in a reset (RFC 9112 9.6). */
-static void connection_linger(struct connection *c, ssize_t count)
-{
-        evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
-        c->lingered_bytes += count > 0 ? (size_t)count : 0;
-        if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) || c->lingered_bytes > LINGER_MAX_BYTES)
-                connection_close(c, REASON_COMPLETED);
-}
-
-static void on_client_readable(evutil_socket_t fd, short what, void *context)
+void connection_on_client_readable(evutil_socket_t fd, short what, void *context)
 {
         struct connection *c = context;
         struct evbuffer *input = c->setup->input;
@@ -547,18 +304,6 @@ static void on_client_readable(evutil_socket_t fd, short what, void *context)
                 connection_enter(c, CONNECTION_INSPECTING);
         }
         connection_inspect(c);
-}
-
-static void on_deadline(evutil_socket_t fd, short what, void *context)
-{
-        struct connection *c = context;
-
-        (void)fd;
-        (void)what;
-        if (c->state == CONNECTION_INSPECTING && !c->concluded)
-                connection_refuse(c, REASON_INSPECT_TIMEOUT);
-        else
-                connection_close(c, REASON_COMPLETED);
 }
 
 /* A network rule covers where the client dialled: connect there before a word is said (the server may speak first). */
@@ -596,31 +341,6 @@ void connection_record_refusal(struct traffic *traffic, enum decision_listener l
         connection_conclude(&c, reason);
 }
 
-static struct connection *connection_new(struct traffic *traffic, int client_fd, enum decision_listener listener,
-                                         const struct net_endpoint *client, const struct net_endpoint *original)
-{
-        struct connection *c = calloc(1, sizeof(*c));
-
-        if (c == NULL)
-                return NULL;
-        c->traffic = traffic;
-        c->client_fd = client_fd;
-        c->upstream_fd = -1;
-        c->setup = setup_new(c);
-        if (c->setup == NULL) {
-                free(c);
-                return NULL;
-        }
-        c->listener = listener;
-        c->speaks = listener == DECISION_LISTENER_PROXY ? INSPECT_PROTOCOL_HTTP : INSPECT_PROTOCOL_UNKNOWN;
-        c->client = *client;
-        c->original = *original;
-        c->id = traffic->next_id++;
-        connection_link(c);
-        connection_begin_attempt(c);
-        return c;
-}
-
 void connection_start(struct traffic *traffic, int client_fd, enum decision_listener listener,
                       const struct net_endpoint *client, const struct net_endpoint *original)
 {
@@ -628,14 +348,14 @@ void connection_start(struct traffic *traffic, int client_fd, enum decision_list
 
         if (reason != REASON_COMPLETED) {
                 connection_record_refusal(traffic, listener, client, original, reason);
-                close_with_reset(client_fd);
+                connection_reset_socket(client_fd);
                 return;
         }
         struct connection *c = connection_new(traffic, client_fd, listener, client, original);
         if (c == NULL) {
                 connection_limits_release(traffic->limits, &client->address);
                 connection_record_refusal(traffic, listener, client, original, REASON_NO_RESOURCES);
-                close_with_reset(client_fd);
+                connection_reset_socket(client_fd);
                 return;
         }
         if (c->cluster != NULL && original->address.family != AF_UNSPEC &&

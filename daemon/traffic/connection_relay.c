@@ -26,6 +26,22 @@ static enum relay_gate_verdict handshake_gate(enum relay_direction direction, co
         return c->watch.phase == HANDSHAKE_WATCH_DONE ? RELAY_GATE_OPEN : RELAY_GATE_PASS;
 }
 
+/* In a tunnel that a tcp rule opened by name, TLS may still not name another server. */
+static enum relay_gate_verdict tunnel_gate(struct connection *c, const struct inspect_result *result,
+                                           enum reason *ret_reason)
+{
+        if (result->protocol != INSPECT_PROTOCOL_TLS)
+                return RELAY_GATE_OPEN;
+        connection_state_note_hello(c, &result->hello);
+        if (c->verdict.action == POLICY_AUDIT || c->asked.name.length == 0 || result->hello.server_name.length == 0 ||
+            fqdn_equal(&c->asked.name, &result->hello.server_name))
+                return RELAY_GATE_OPEN;
+        connection_state_note_foreign_name(c, &result->hello.server_name);
+        c->speaks = INSPECT_PROTOCOL_TLS;
+        *ret_reason = REASON_SERVER_NAME_MISMATCH;
+        return RELAY_GATE_REFUSE;
+}
+
 /*
  * A connection dialled by address: the client's first bytes may be anything, but a name in them is recorded, and deny
  * rules hold for it.
@@ -51,6 +67,8 @@ static enum relay_gate_verdict passing_gate(enum relay_direction direction, cons
         case INSPECT_OK:
                 break;
         }
+        if (c->tunnel)
+                return tunnel_gate(c, &result, ret_reason);
         connection_state_note_name(c, &result);
         if (c->asked.name.length == 0)
                 return RELAY_GATE_OPEN;
@@ -81,7 +99,7 @@ static void start_relay(struct connection *c, size_t judged_length, relay_gate_f
         struct evbuffer *input = c->setup->input;
         struct relay_request request = {
                 .client_fd = c->client_fd,
-                .upstream_fd = c->upstream_fd,
+                .upstream_fd = c->upstream.fd,
                 .first = evbuffer_pullup(input, -1),
                 .first_length = evbuffer_get_length(input),
                 .judged_length = judged_length,
@@ -169,7 +187,7 @@ void connection_relay_http(struct connection *c)
         const void *bytes = evbuffer_pullup(c->setup->input, (ev_ssize_t)request->length);
         struct http_exchange_request exchange = {
                 .client_fd = c->client_fd,
-                .upstream_fd = c->upstream_fd,
+                .upstream_fd = c->upstream.fd,
                 .head = head,
                 .head_length = http_request_format_upstream(bytes, request, head, size),
                 .client_input = c->setup->input,

@@ -12,7 +12,7 @@ static bool connection_still_allowed(const struct connection *c, const struct po
         policy_decide(policy, cluster, &c->asked, &verdict);
         if (verdict.action == POLICY_DENY)
                 return false;
-        return c->upstream_fd == -1 || policy_permits_address(policy, cluster, &c->destination.address,
+        return c->upstream.fd == -1 || policy_permits_address(policy, cluster, &c->destination.address,
                                                               c->destination.port, hint) == REASON_COMPLETED;
 }
 

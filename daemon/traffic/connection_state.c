@@ -34,6 +34,14 @@ void connection_state_note_hint(struct connection *c, const char *hint)
         c->hint = hint[0] != '\0' ? strdup(hint) : NULL;
 }
 
+void connection_state_note_foreign_name(struct connection *c, const struct fqdn *name)
+{
+        char hint[POLICY_HINT_SIZE];
+
+        snprintf(hint, sizeof(hint), "the ClientHello names '%.200s'", name->text);
+        connection_state_note_hint(c, hint);
+}
+
 void connection_state_note_verdict(struct connection *c, const struct policy_verdict *verdict)
 {
         c->decided = true;

@@ -50,6 +50,15 @@ struct connection_verdict {
         unsigned rule_line;
 };
 
+/* The origin's side, which may serve several HTTP requests. */
+struct connection_upstream {
+        int fd; /* -1: none */
+        struct snat_lease lease;
+        struct fqdn name;             /* whom it was connected for */
+        struct net_endpoint endpoint; /* where it is connected to */
+        struct net_endpoint source;   /* our address and port there */
+};
+
 struct connection {
         struct connection *next; /* in traffic->connections */
         struct connection *previous;
@@ -69,7 +78,6 @@ struct connection {
         uint64_t bytes_in;
         size_t lingered_bytes; /* REFUSING: read and dropped */
         int client_fd;
-        int upstream_fd; /* -1: none */
         enum connection_state state;
         enum decision_listener listener;
         enum inspect_protocol speaks; /* how a refusal can be told */
@@ -80,14 +88,13 @@ struct connection {
         bool has_tls;
         bool ech;
         struct connection_verdict verdict;
-        struct snat_lease lease;
+        struct connection_upstream upstream;
         struct net_endpoint client;
         struct net_endpoint original;    /* AF_UNSPEC on the proxy listener */
-        struct net_endpoint destination; /* connected to, or tried last */
+        struct net_endpoint destination; /* the attempt's: connected to, or tried last */
         struct net_endpoint snat;
         struct handshake_watch watch;
         struct policy_request asked;
-        struct fqdn upstream_name; /* whom upstream_fd was connected for */
 };
 
 /* Notes who was asked for and how (protocol, name, alpn, ech); ports and addresses are the caller's. */
@@ -102,22 +109,26 @@ void connection_state_note_verdict(struct connection *c, const struct policy_ver
 /* Notes a hint (copied; "" is none; out of memory loses it). */
 void connection_state_note_hint(struct connection *c, const char *hint);
 
+/* Notes as hint that the hello asks for another server than the attempt does. */
+void connection_state_note_foreign_name(struct connection *c, const struct fqdn *name);
+
 /* Writes the id that the record and the refusal share. */
 void connection_state_id(const struct connection *c, char id[DECISION_ID_SIZE]);
 
 /* Fills the attempt's record. */
 void connection_state_describe(const struct connection *c, enum reason reason, struct decision *ret);
 
-/* Of connection.c, for the files that share its work: */
+/* connection_life.c: states, deadlines, the end. */
+
+/* Makes a connection and begins its first attempt, without a state yet; NULL: out of memory, client_fd stays the caller's. */
+struct connection *connection_new(struct traffic *traffic, int client_fd, enum decision_listener listener,
+                                  const struct net_endpoint *client, const struct net_endpoint *original);
 
 /* The one place that changes the state, what is listened for, and the deadline. */
 void connection_enter(struct connection *c, enum connection_state state);
 
 /* A new attempt: forgets what the last request on this connection asked and stands on the newest generation. */
 void connection_begin_attempt(struct connection *c);
-
-/* Judges the client's bytes so far and goes on from there; may end the connection. */
-void connection_inspect(struct connection *c);
 
 /* Closes the origin's side and gives its SNAT port back. */
 void connection_drop_upstream(struct connection *c);
@@ -128,8 +139,22 @@ void connection_conclude(struct connection *c, enum reason reason);
 /* Tells the client why, as far as it can be told, and ends the connection. */
 void connection_refuse(struct connection *c, enum reason reason);
 
+/* REFUSING: count bytes came (or 0, the end; or -1 with errno), which are dropped. */
+void connection_linger(struct connection *c, ssize_t count);
+
 /* The one place where a connection ends: records the attempt if that was not done, frees everything. */
 void connection_close(struct connection *c, enum reason reason);
 
+/* Closes a client's socket so that it sees a reset, not an orderly end. */
+void connection_reset_socket(int fd);
+
 /* Takes NULL. */
 void connection_setup_free(struct connection_setup *setup);
+
+/* connection.c: what follows on bytes. */
+
+/* Reads and goes on; the event callback while the connection's own socket is listened to. */
+void connection_on_client_readable(evutil_socket_t fd, short what, void *context);
+
+/* Judges the client's bytes so far and goes on from there; may end the connection. */
+void connection_inspect(struct connection *c);
