@@ -85,7 +85,7 @@ static void fill(struct config_reader *reader, const struct config_yaml_node *ro
                 return;
         }
         config_reader_section(reader, config_keys_root(), root, config);
-        config_check_whole(reader, config);
+        config_check_whole(reader, root, config);
 }
 
 static int read_tree(const char *path, const struct config_yaml_node *root, struct diagnostics *diagnostics,

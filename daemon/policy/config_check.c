@@ -149,7 +149,18 @@ static bool is_any_address(const struct config_listener *listener)
         return memcmp(listener->endpoint.address.bytes, any.bytes, sizeof(any.bytes)) == 0;
 }
 
-static void check_listeners(struct config_reader *reader, const struct config *config)
+/* Whether the file has a listener, though perhaps an unreadable one: that is reported already. */
+static bool listener_is_meant(const struct config_yaml_node *root)
+{
+        const struct config_yaml_node *listen = config_yaml_child(root, "listen");
+
+        if (listen == NULL || listen->kind != CONFIG_YAML_MAPPING)
+                return listen != NULL;
+        return config_yaml_child(listen, "transparent") != NULL || config_yaml_child(listen, "proxy") != NULL;
+}
+
+static void check_listeners(struct config_reader *reader, const struct config_yaml_node *root,
+                            const struct config *config)
 {
         struct named_listener listeners[] = {
                 { "transparent", &config->transparent, true },
@@ -159,7 +170,7 @@ static void check_listeners(struct config_reader *reader, const struct config *c
                 { "probe", &config->probe, is_any_address(&config->probe) },
         };
 
-        if (!config->transparent.enabled && !config->proxy.enabled)
+        if (!config->transparent.enabled && !config->proxy.enabled && !listener_is_meant(root))
                 config_reader_error(reader, (struct config_place){ .line = 1, .column = 1 },
                                     "listen: nothing to do: give listen.transparent, listen.proxy or both");
         for (size_t i = 0; i < ARRAY_SIZE(listeners); i++)
@@ -251,16 +262,25 @@ static void check_names(struct config_reader *reader, const struct config *confi
                 for (size_t j = 0; j < i; j++)
                         if (config->forward_zones[i].zone.length > 0 &&
                             fqdn_equal(&config->forward_zones[i].zone, &config->forward_zones[j].zone))
-                                config_reader_error(reader, (struct config_place){ 0 },
+                                config_reader_error(reader, config->forward_zones[i].place,
                                                     "resolver.forward_zones: '%s' is there twice: keep one of them",
                                                     config->forward_zones[i].zone.text);
+}
+
+/* False: a pool has no readable name, which is reported already and may be the one that is looked for. */
+static bool pool_names_are_known(const struct config *config)
+{
+        for (size_t i = 0; i < config->snat_pool_count; i++)
+                if (config->snat_pools[i].name.text == NULL)
+                        return false;
+        return config->snat_pool_count > 0;
 }
 
 static void find_pool(struct config_reader *reader, const struct config *config, struct config_cluster *cluster)
 {
         struct config_suggest suggest = { .word = cluster->snat_pool_name.text };
 
-        if (cluster->snat_pool_name.text == NULL)
+        if (cluster->snat_pool_name.text == NULL || !pool_names_are_known(config))
                 return;
         for (size_t i = 0; i < config->snat_pool_count; i++) {
                 const char *name = config->snat_pools[i].name.text;
@@ -352,9 +372,9 @@ static void check_sinks(struct config_reader *reader, const struct config *confi
         }
 }
 
-void config_check_whole(struct config_reader *reader, struct config *config)
+void config_check_whole(struct config_reader *reader, const struct config_yaml_node *root, struct config *config)
 {
-        check_listeners(reader, config);
+        check_listeners(reader, root, config);
         check_names(reader, config);
         check_pool_addresses(reader, config);
         for (size_t i = 0; i < config->cluster_count; i++)

@@ -73,6 +73,7 @@ void config_map_forward_zone(struct config_reader *reader, const struct config_k
 
         (void)key;
         snprintf(name, sizeof(name), "resolver.forward_zones.%.64s", node->key);
+        zone->place = node->key_place;
         read_name(reader, "resolver.forward_zones", config_network_zone, node, &zone->zone);
         config_reader_list(reader, name, &zone_servers, node, &zone->servers, &zone->server_count);
 }

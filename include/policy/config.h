@@ -101,9 +101,10 @@ struct config_cluster {
 };
 
 struct config_forward_zone {
-        struct fqdn zone;
+        struct fqdn zone; /* length 0: none */
         struct net_endpoint *servers;
         size_t server_count;
+        struct config_place place;
 };
 
 enum config_on_policy_change {

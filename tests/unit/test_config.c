@@ -124,6 +124,64 @@ static void the_smallest_file_gets_every_default(void **state)
         finish(&reading);
 }
 
+static void assert_cluster_is_as_written(const struct config_cluster *cluster)
+{
+        assert_string_equal(cluster->name.text, "prod-weu");
+        assert_int_equal(cluster->name.place.line, 10);
+        assert_int_equal(cluster->name.place.column, 11);
+        assert_int_equal(cluster->source_count, 2);
+        assert_string_equal(cluster->cloud.text, "AzureChinaCloud");
+        assert_string_equal(cluster->location.text, "chinaeast2");
+        assert_int_equal(cluster->feature_count, 2);
+        assert_string_equal(cluster->features[1].text, "azure-policy");
+        assert_int_equal(cluster->parameter_count, 2);
+        assert_string_equal(cluster->parameters[0].name.text, "vault_name");
+        assert_string_equal(cluster->parameters[0].values[0].text, "contoso-kv");
+        assert_int_equal(cluster->parameters[1].value_count, 2);
+        assert_string_equal(cluster->parameters[1].values[1].text, "b.c");
+        assert_string_equal(cluster->api_server.text, "prod-dns-1a2b3c.hcp.westeurope.azmk8s.io");
+        assert_int_equal(cluster->mode, CONFIG_MODE_AUDIT);
+        assert_int_equal(cluster->snat_pool, 1);
+        assert_int_equal(cluster->allow_count, 2);
+        assert_string_equal(cluster->allow[1].text, "udp ntp.ubuntu.com:123");
+        assert_int_equal(cluster->allow[1].place.line, 19);
+        assert_int_equal(cluster->allow[1].place.column, 39);
+        assert_int_equal(cluster->deny_count, 1);
+        assert_int_equal(cluster->private_destination_count, 1);
+}
+
+static void assert_rest_is_as_written(const struct config *config)
+{
+        char text[NET_ENDPOINT_TEXT_SIZE];
+
+        assert_int_equal(config->workers, 3);
+        assert_int_equal(config->transparent.endpoint.port, 15002);
+        assert_string_equal(net_endpoint_format(&config->proxy.endpoint, text), "[fd00::4]:3129");
+        assert_string_equal(config->allowlist_dirs[0], "/a");
+        assert_string_equal(config->allowlist_dirs[1], "b");
+        assert_int_equal(config->snat_pools[1].selection, CONFIG_SELECTION_LEAST_USED);
+        assert_int_equal(config->snat_pools[1].range_count, 2);
+        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[0].last, text), "10.0.1.29");
+        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[1].first, text), "fd00:1::10");
+        assert_int_equal(config->dns_server_count, 2);
+        assert_string_equal(net_endpoint_format(&config->dns_servers[1], text), "[fd00::53]:54");
+        assert_string_equal(config->forward_zones[0].zone.text, "internal.contoso.com");
+        assert_string_equal(net_endpoint_format(&config->forward_zones[0].servers[0], text), "10.0.0.53:53");
+        assert_int_equal(config->inspect_timeout_ms, 500);
+        assert_int_equal(config->connect_timeout_ms, 60000);
+        assert_int_equal(config->idle_timeout_ms, 7200000);
+        assert_int_equal(config->on_policy_change, CONFIG_ON_POLICY_CHANGE_KEEP);
+        assert_int_equal(config->refuse_with, CONFIG_REFUSE_WITH_DROP);
+        assert_int_equal(config->drain_ms, 0);
+        assert_int_equal(config->sink_count, 2);
+        assert_false(config->sinks[0].takes_deny);
+        assert_true(config->sinks[0].takes_allow);
+        assert_int_equal(config->sinks[1].kind, CONFIG_SINK_FILE);
+        assert_string_equal(config->sinks[1].path.text, "/var/log/x.json");
+        assert_int_equal(config->sinks[1].queue, 100);
+        assert_string_equal(config->sinks[1].clusters[0].text, "prod-weu");
+}
+
 static void every_key_of_the_contract_is_read(void **state)
 {
         struct reading reading = read_good("workers: 3\n"
@@ -160,62 +218,12 @@ static void every_key_of_the_contract_is_read(void **state)
                                            "  - { sink: file, path: /var/log/x.json, format: json, events: [deny, "
                                            "allow], summarize: off, queue: 100, "
                                            "clusters: [prod-weu] }\n");
-        const struct config *config = reading.config;
-        const struct config_cluster *cluster = &config->clusters[0];
-        char text[NET_ENDPOINT_TEXT_SIZE];
 
         (void)state;
-        assert_int_equal(config->workers, 3);
-        assert_int_equal(config->transparent.endpoint.port, 15002);
-        assert_string_equal(net_endpoint_format(&config->proxy.endpoint, text), "[fd00::4]:3129");
-        assert_string_equal(config->allowlist_dirs[0], "/a");
-        assert_string_equal(config->allowlist_dirs[1], "b");
-        assert_int_equal(config->snat_pools[1].selection, CONFIG_SELECTION_LEAST_USED);
-        assert_int_equal(config->snat_pools[1].range_count, 2);
-        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[0].last, text), "10.0.1.29");
-        assert_string_equal(net_address_format(&config->snat_pools[1].ranges[1].first, text), "fd00:1::10");
-        assert_string_equal(cluster->name.text, "prod-weu");
-        assert_int_equal(cluster->name.place.line, 10);
-        assert_int_equal(cluster->name.place.column, 11);
-        assert_int_equal(cluster->source_count, 2);
-        assert_string_equal(cluster->cloud.text, "AzureChinaCloud");
-        assert_string_equal(cluster->location.text, "chinaeast2");
-        assert_int_equal(cluster->feature_count, 2);
-        assert_string_equal(cluster->features[1].text, "azure-policy");
-        assert_int_equal(cluster->parameter_count, 2);
-        assert_string_equal(cluster->parameters[0].name.text, "vault_name");
-        assert_string_equal(cluster->parameters[0].values[0].text, "contoso-kv");
-        assert_int_equal(cluster->parameters[1].value_count, 2);
-        assert_string_equal(cluster->parameters[1].values[1].text, "b.c");
-        assert_string_equal(cluster->api_server.text, "prod-dns-1a2b3c.hcp.westeurope.azmk8s.io");
-        assert_int_equal(cluster->mode, CONFIG_MODE_AUDIT);
-        assert_int_equal(cluster->snat_pool, 1);
-        assert_int_equal(cluster->allow_count, 2);
-        assert_string_equal(cluster->allow[1].text, "udp ntp.ubuntu.com:123");
-        assert_int_equal(cluster->allow[1].place.line, 19);
-        assert_int_equal(cluster->allow[1].place.column, 39);
-        assert_int_equal(cluster->deny_count, 1);
-        assert_int_equal(cluster->private_destination_count, 1);
-        assert_int_equal(config->dns_server_count, 2);
-        assert_string_equal(net_endpoint_format(&config->dns_servers[1], text), "[fd00::53]:54");
-        assert_string_equal(config->forward_zones[0].zone.text, "internal.contoso.com");
-        assert_string_equal(net_endpoint_format(&config->forward_zones[0].servers[0], text), "10.0.0.53:53");
-        assert_int_equal(config->inspect_timeout_ms, 500);
-        assert_int_equal(config->connect_timeout_ms, 60000);
-        assert_int_equal(config->idle_timeout_ms, 7200000);
-        assert_int_equal(config->on_policy_change, CONFIG_ON_POLICY_CHANGE_KEEP);
-        assert_int_equal(config->refuse_with, CONFIG_REFUSE_WITH_DROP);
-        assert_int_equal(config->drain_ms, 0);
-        assert_int_equal(config->sink_count, 2);
-        assert_false(config->sinks[0].takes_deny);
-        assert_true(config->sinks[0].takes_allow);
-        assert_int_equal(config->sinks[1].kind, CONFIG_SINK_FILE);
-        assert_string_equal(config->sinks[1].path.text, "/var/log/x.json");
-        assert_int_equal(config->sinks[1].queue, 100);
-        assert_string_equal(config->sinks[1].clusters[0].text, "prod-weu");
+        assert_cluster_is_as_written(&reading.config->clusters[0]);
+        assert_rest_is_as_written(reading.config);
         finish(&reading);
 }
-
 static void all_errors_are_reported_together_in_the_order_of_the_file(void **state)
 {
         struct reading reading = read_text("worker: 3\n" REST "timeouts: { inspect: 10, idle: 1ms }\n"
@@ -277,6 +285,222 @@ static void a_prefix_with_host_bits_gets_the_right_one(void **state)
                      "10.2.0.0/16");
 }
 
+static void what_is_given_twice_is_reported_with_the_first_place(void **state)
+{
+        (void)state;
+        assert_error(REST "resolver: { forward_zones: { a.example: [10.0.0.1], A.example.: [10.0.0.2] } }\n",
+                     "c.yaml:4:53: resolver.forward_zones: 'a.example' is there twice: keep one of them");
+        assert_error(LISTEN CLUSTER
+                     "snat_pools:\n- { name: main, addresses: [10.0.0.1] }\n- { name: main, addresses: [10.0.0.2] }\n",
+                     "c.yaml:5:11: snat_pools.name: 'main' is the name of the one on line 4 already: names are unique");
+        assert_error(LISTEN CLUSTER "snat_pools:\n- { name: main, addresses: [10.0.0.1-10.0.0.9] }\n- { name: b, "
+                                    "addresses: [10.0.0.5-10.0.0.6] }\n",
+                     "c.yaml:5:26: snat_pools.addresses: 10.0.0.5 is in the pools already, on line 4: keep it once");
+        assert_error(LISTEN CLUSTER "snat_pools:\n- { name: main, addresses: [10.0.0.1, 10.0.0.1] }\n",
+                     "c.yaml:4:39: snat_pools.addresses: 10.0.0.1 is in the pools already, on line 4: keep it once");
+        assert_error(REST "logging: [{ sink: file, path: /a },\n { sink: file, path: /a }]\n",
+                     "c.yaml:5:22: logging.path: '/a' is written by the sink on line 4 already: give it another file");
+}
+
+static void one_source_belongs_to_one_cluster(void **state)
+{
+        static const char second[] = "  - { name: b, sources: [10.0.0.0/8, 10.1.0.0/16], cloud: AzurePublicCloud, "
+                                     "location: a, snat_pool: main }\n";
+        char text[2048];
+
+        (void)state;
+        snprintf(text, sizeof(text), "%s%s", CLUSTER_LINES, second);
+        assert_error(text, "c.yaml:9:38: clusters.sources: 10.1.0.0/16 is given already, on line 5: one source belongs "
+                           "to one cluster");
+}
+
+static void listeners_do_not_share_a_port(void **state)
+{
+        (void)state;
+        assert_error(
+                "listen: { proxy: { address: 10.0.0.4, port: 15001 },\n transparent: {} }\n" POOLS CLUSTER,
+                "c.yaml:1:18: listen.proxy: port 15001 is taken by listen.transparent on line 2: give it another one");
+        struct reading reading =
+                read_text("listen: { proxy: { address: 0.0.0.0, port: 9180 }, admin: {} }\n" POOLS CLUSTER);
+        assert_int_equal(reading.result, -EINVAL);
+        assert_string_equal(
+                diagnostics_line(reading.diagnostics, 1),
+                "c.yaml:1:59: listen.admin: port 9180 is taken by listen.proxy on line 1: give it another one");
+        finish(&reading);
+}
+
+static void the_same_port_at_another_address_is_fine(void **state)
+{
+        (void)state;
+        assert_warning("listen: { proxy: { address: 10.0.0.4, port: 9180 }, admin: {} }\n" POOLS CLUSTER,
+                       "c.yaml:1:53: warning: listen.admin is not served by this version and has no effect");
+}
+
+static void a_pool_has_at_most_4096_addresses(void **state)
+{
+        (void)state;
+        assert_error(LISTEN CLUSTER "snat_pools:\n- { name: main, addresses: [10.0.0.0-10.0.15.255, 10.0.16.0] }\n",
+                     "c.yaml:4:3: snat_pools.addresses: 4097 addresses in one pool: at most 4096 are allowed");
+}
+
+static void required_keys_are_missed_by_name(void **state)
+{
+        struct reading reading = read_text("workers: 2\n");
+        static const char *const expected[] = {
+                "c.yaml:1:1: snat_pools is missing: addresses to send from: a list of { name, addresses, selection }",
+                "c.yaml:1:1: clusters is missing: who may reach what: a list of { name, sources, cloud, location, "
+                "snat_pool, … }",
+                "c.yaml:1:1: listen: nothing to do: give listen.transparent, listen.proxy or both",
+        };
+
+        (void)state;
+        assert_int_equal(diagnostics_line_count(reading.diagnostics), 3);
+        for (size_t i = 0; i < 3; i++)
+                assert_string_equal(diagnostics_line(reading.diagnostics, i), expected[i]);
+        finish(&reading);
+        assert_error(LISTEN POOLS
+                     "clusters:\n- { name: a, sources: [10.1.0.0/16], cloud: AzurePublicCloud, snat_pool: main }\n",
+                     "c.yaml:4:3: clusters.location is missing: Azure region, like westeurope");
+        assert_error(REST "logging: [{ sink: file }]\n",
+                     "c.yaml:4:11: logging.path is missing: a file sink needs the file to write to");
+}
+
+static void keys_of_another_sink_are_errors(void **state)
+{
+        (void)state;
+        assert_error(REST "logging: [{ sink: journal, path: /a }]\n",
+                     "c.yaml:4:28: logging.path: a key of file sinks, this one is 'journal'");
+        assert_error(REST "logging: [{ sink: file, path: /a, spool: /b }]\n",
+                     "c.yaml:4:35: logging.spool: a key of syslog sinks, this one is 'file'");
+}
+
+static void unknown_keys_get_the_nearest_or_all_that_are_known(void **state)
+{
+        (void)state;
+        assert_error(REST "timeouts: { idel: 1m }\n", "c.yaml:4:13: timeouts.idel: unknown key: did you mean 'idle'?");
+        assert_error(REST "timeouts: { handshake: 1m }\n",
+                     "c.yaml:4:13: timeouts.handshake: unknown key: known here are inspect, resolve, connect, idle");
+}
+
+static void yaml_that_a_configuration_has_no_use_for_is_refused(void **state)
+{
+        (void)state;
+        assert_error("workers: &a 1\n" REST, "c.yaml:1:13: a YAML tag or anchor ('!…', '&…') is not understood here: "
+                                             "write plain values, and quote a text that begins so");
+        assert_error("workers: !!int 1\n" REST, "c.yaml:1:16: a YAML tag or anchor ('!…', '&…') is not understood "
+                                                "here: write plain values, and quote a text that begins so");
+        assert_error("workers: *a\n" REST, "c.yaml:1:11: a YAML alias ('*…') is not understood here: write the value "
+                                           "out, and quote a text that begins with '*'");
+        assert_error("workers: 1\n---\nworkers: 1\n",
+                     "c.yaml:2:1: a second YAML document ('---') begins here: a configuration is one document");
+        assert_error("workers: |\n  1\n  2\n" REST,
+                     "c.yaml:2:1: a text with a line break or control character: write it on one line");
+        assert_error("[workers]: 1\n", "c.yaml:1:1: a list where a key is expected: keys are plain words");
+        assert_error("[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]\n",
+                     "c.yaml:1:17: nested deeper than 16 levels, which no key needs");
+        assert_error("- workers\n",
+                     "c.yaml:1:1: a list where a mapping is expected: a configuration is lines of 'key: value'");
+        assert_error("",
+                     "c.yaml:1:1: the file holds nothing: at least snat_pools, clusters and one listener are needed");
+        assert_error("# nothing\n",
+                     "c.yaml:1:1: the file holds nothing: at least snat_pools, clusters and one listener are needed");
+}
+
+static void bytes_that_are_no_text_are_refused(void **state)
+{
+        static const char with_nul[] = "workers: 1\0\n";
+        struct diagnostics *diagnostics = diagnostics_new();
+        struct config *config = NULL;
+
+        (void)state;
+        assert_error("workers: 1\nx: \xff\n", "c.yaml:2:4: byte 0xff is not UTF-8: save the file in that encoding");
+        assert_error("x: \xed\xa0\x80\n",
+                     "c.yaml:1:4: byte 0xed is not UTF-8: save the file in that encoding"); /* a surrogate */
+        assert_error("x: \xc0\xaf\n",
+                     "c.yaml:1:4: byte 0xc0 is not UTF-8: save the file in that encoding"); /* too long a form */
+        assert_error("x: \xf4\x90\x80\x80\n", "c.yaml:1:4: byte 0xf4 is not UTF-8: save the file in that encoding");
+        assert_error("\xc3\xa4\xc3", "c.yaml:1:2: byte 0xc3 is not UTF-8: save the file in that encoding");
+        assert_error("x: \033[2J\n", "c.yaml:1:4: control character 0x1b: only text is allowed here");
+        assert_int_equal(config_read_text("c.yaml", with_nul, sizeof(with_nul) - 1, diagnostics, &config), -EINVAL);
+        assert_string_equal(diagnostics_line(diagnostics, 0),
+                            "c.yaml:1:11: control character 0x00: only text is allowed here");
+        diagnostics_free(diagnostics);
+}
+
+static void a_syntax_error_has_its_place(void **state)
+{
+        struct reading reading = read_text("workers: 1\nlisten: { proxy: }}\n");
+
+        (void)state;
+        assert_int_equal(reading.result, -EINVAL);
+        assert_memory_equal(diagnostics_line(reading.diagnostics, 0), "c.yaml:2:19: not readable as YAML: ", 35);
+        finish(&reading);
+}
+
+static void relative_paths_are_taken_from_the_file_s_directory(void **state)
+{
+        static const char text[] = REST "allowlist_dirs: [lists, /abs]\nlogging: [{ sink: file, path: x.json }]\n";
+        struct diagnostics *diagnostics = diagnostics_new();
+        struct config *config = NULL;
+
+        (void)state;
+        assert_int_equal(config_read_text("/etc/a/c.yaml", text, strlen(text), diagnostics, &config), 0);
+        assert_string_equal(config->allowlist_dirs[0], "/etc/a/lists");
+        assert_string_equal(config->allowlist_dirs[1], "/abs");
+        assert_string_equal(config->sinks[0].path.text, "/etc/a/x.json");
+        config_free(config);
+        diagnostics_free(diagnostics);
+}
+
+/* What is not a whole configuration is an error or a smaller one, and never a crash (ASan watches). */
+static void every_cut_and_every_changed_byte_is_survived(void **state)
+{
+        static const char text[] = "# c\n" REST "logging: [{ sink: journal, events: [deny, allow] }]\ndrain: \"1s\"\n";
+        static const char replacements[] = { 0, '{', ']', '"', '\'', ':', '\n', '\t', '&', '-', '9' };
+        char changed[sizeof(text)];
+
+        (void)state;
+        for (size_t length = 0; length < strlen(text); length++) {
+                struct diagnostics *diagnostics = diagnostics_new();
+                struct config *config = NULL;
+                memcpy(changed, text, sizeof(text));
+                changed[length] = replacements[length % sizeof(replacements)];
+                for (int whole = 0; whole < 2; whole++) {
+                        int r = config_read_text("c.yaml", changed, whole == 1 ? strlen(text) : length, diagnostics,
+                                                 &config);
+                        assert_true(r == 0 || (r == -EINVAL && diagnostics_error_count(diagnostics) > 0));
+                        config_free(config);
+                        config = NULL;
+                }
+                diagnostics_free(diagnostics);
+        }
+}
+
+static void files_that_cannot_be_read_are_named(void **state)
+{
+        static const struct {
+                const char *path;
+                const char *line;
+        } cases[] = {
+                { "/nonexistent/c.yaml", "/nonexistent/c.yaml: cannot be read: No such file or directory" },
+                { "/", "/: cannot be read: Is a directory" },
+                { "/dev/null",
+                  "/dev/null:1:1: the file holds nothing: at least snat_pools, clusters and one listener are needed" },
+                { "/dev/zero", "/dev/zero: larger than 8 MiB, which no configuration needs: keep long lists of rules "
+                               "in files of their own" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct diagnostics *diagnostics = diagnostics_new();
+                struct config *config = NULL;
+                assert_int_equal(config_read(cases[i].path, diagnostics, &config), -EINVAL);
+                assert_string_equal(diagnostics_line(diagnostics, 0), cases[i].line);
+                assert_null(config);
+                diagnostics_free(diagnostics);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -288,6 +512,20 @@ int main(void)
                 cmocka_unit_test(a_syslog_sink_is_an_error),
                 cmocka_unit_test(a_cluster_names_an_existing_pool),
                 cmocka_unit_test(a_prefix_with_host_bits_gets_the_right_one),
+                cmocka_unit_test(what_is_given_twice_is_reported_with_the_first_place),
+                cmocka_unit_test(one_source_belongs_to_one_cluster),
+                cmocka_unit_test(listeners_do_not_share_a_port),
+                cmocka_unit_test(the_same_port_at_another_address_is_fine),
+                cmocka_unit_test(a_pool_has_at_most_4096_addresses),
+                cmocka_unit_test(required_keys_are_missed_by_name),
+                cmocka_unit_test(keys_of_another_sink_are_errors),
+                cmocka_unit_test(unknown_keys_get_the_nearest_or_all_that_are_known),
+                cmocka_unit_test(yaml_that_a_configuration_has_no_use_for_is_refused),
+                cmocka_unit_test(bytes_that_are_no_text_are_refused),
+                cmocka_unit_test(a_syntax_error_has_its_place),
+                cmocka_unit_test(relative_paths_are_taken_from_the_file_s_directory),
+                cmocka_unit_test(every_cut_and_every_changed_byte_is_survived),
+                cmocka_unit_test(files_that_cannot_be_read_are_named),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
