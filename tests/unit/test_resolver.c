@@ -824,8 +824,12 @@ static void the_longest_forward_zone_answers(void **state)
         open_responder(&fixture, "127.0.0.56:5353", 3, &responders[2]);
         fixture.zone_servers[0] = endpoint_of("127.0.0.55");
         fixture.zone_servers[1] = endpoint_of("127.0.0.56:5353");
-        fixture.zones[0] = (struct config_forward_zone){ name_of("corp.example"), &fixture.zone_servers[0], 1 };
-        fixture.zones[1] = (struct config_forward_zone){ name_of("db.corp.example"), &fixture.zone_servers[1], 1 };
+        fixture.zones[0] = (struct config_forward_zone){
+                .zone = name_of("corp.example"), .servers = &fixture.zone_servers[0], .server_count = 1
+        };
+        fixture.zones[1] = (struct config_forward_zone){
+                .zone = name_of("db.corp.example"), .servers = &fixture.zone_servers[1], .server_count = 1
+        };
         fixture.config.forward_zone_count = 2;
         open_resolver(&fixture);
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
