@@ -247,6 +247,15 @@ static void abandon_rest(struct sink *sink)
                   rest);
 }
 
+/* Here already: the struct may wait for sink_finish until the next reload, the descriptors need not. */
+static void close_output(struct sink *sink)
+{
+        sink_file_close(sink->file);
+        sink->file = NULL;
+        sink_journal_close(sink->journal);
+        sink->journal = NULL;
+}
+
 static void *run(void *argument)
 {
         struct sink *sink = argument;
@@ -268,6 +277,7 @@ static void *run(void *argument)
                 wait_for_output(sink, r);
         }
         abandon_rest(sink);
+        close_output(sink);
         wakeup_force(&sink->ended);
         return NULL;
 }
@@ -294,8 +304,7 @@ static void sink_free(struct sink *sink)
                 return;
         if (sink->block != NULL)
                 sink_queue_give_back(sink->queue, sink->block);
-        sink_file_close(sink->file);
-        sink_journal_close(sink->journal);
+        close_output(sink);
         wakeup_close(&sink->ended);
         wakeup_close(&sink->wakeup);
         sink_queue_free(sink->queue);
