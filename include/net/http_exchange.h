@@ -18,24 +18,24 @@ struct http_exchange;
 struct evbuffer;
 
 struct http_exchange_request {
-        int client_fd;   /* the caller's, like upstream_fd; not to be touched until the callback */
+        int client_fd; /* the caller's, like upstream_fd; not to be touched until the callback */
         int upstream_fd;
-        const void *head;   /* as it goes to the origin; copied */
+        const void *head; /* as it goes to the origin; copied */
         size_t head_length;
         struct evbuffer *client_input; /* borrowed: bytes of the client after the head; the body is drained from it */
         enum http_body body;
         uint64_t body_length;
-        bool to_head;         /* HEAD request */
+        bool to_head; /* HEAD request */
         bool client_keep_alive;
-        bool upgrade;         /* a 101 answer is acceptable */
+        bool upgrade; /* a 101 answer is acceptable */
         unsigned idle_timeout_ms;
 };
 
 enum http_exchange_next {
-        HTTP_EXCHANGE_CLOSE = 0, /* the client connection is to be closed (flushed already) */
-        HTTP_EXCHANGE_KEEP_BOTH, /* another request may follow; the origin keeps its connection open too */
+        HTTP_EXCHANGE_CLOSE = 0,   /* the client connection is to be closed (flushed already) */
+        HTTP_EXCHANGE_KEEP_BOTH,   /* another request may follow; the origin keeps its connection open too */
         HTTP_EXCHANGE_KEEP_CLIENT, /* another request may follow; the origin's connection is used up */
-        HTTP_EXCHANGE_UPGRADED,  /* 101 was passed on: relay both ways from here; client bytes in client_input, origin bytes passed */
+        HTTP_EXCHANGE_UPGRADED, /* 101 was passed on: relay both ways from here; client bytes in client_input, origin bytes passed */
 };
 
 /*
@@ -43,7 +43,8 @@ enum http_exchange_next {
  * be written any more. Bytes are those that the origin's socket took and gave.
  */
 struct http_exchange_result {
-        enum reason reason; /* COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (bad chunk), NO_RESOURCES */
+        enum reason
+                reason; /* COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (bad chunk), NO_RESOURCES */
         enum http_exchange_next next;
         bool answered;
         uint64_t bytes_out;

@@ -37,9 +37,10 @@ struct relay_pool_statistics {
 void relay_pool_statistics(const struct relay_pool *pool, struct relay_pool_statistics *ret);
 
 enum relay_gate_verdict {
-        RELAY_GATE_PASS = 0, /* send on *ret_pass of the bytes (0: hold them until more come or the other direction moves) */
-        RELAY_GATE_OPEN,     /* send on everything; the gate is not asked again in this direction */
-        RELAY_GATE_REFUSE,   /* end the relay with *ret_reason */
+        RELAY_GATE_PASS =
+                0, /* send on *ret_pass of the bytes (0: hold them until more come or the other direction moves) */
+        RELAY_GATE_OPEN,   /* send on everything; the gate is not asked again in this direction */
+        RELAY_GATE_REFUSE, /* end the relay with *ret_reason */
 };
 
 /*
@@ -67,7 +68,8 @@ typedef void (*relay_fn)(const struct relay_result *result, void *context);
 struct relay_request {
         int client_fd; /* both stay the caller's, who must not touch them until the callback or cancel; non-blocking streams */
         int upstream_fd;
-        const void *first; /* bytes already read from the client: sent at once as far as the origin takes them, the rest copied */
+        const void *
+                first; /* bytes already read from the client: sent at once as far as the origin takes them, the rest copied */
         size_t first_length;
         size_t judged_length; /* of first: sent without asking the gate; the rest is held for it */
         unsigned idle_timeout_ms;
@@ -75,8 +77,8 @@ struct relay_request {
 };
 
 /* Returns 0 or -ENOMEM (no callback); on_done never runs inside this call, the gate may. */
-MUST_CHECK int relay_start(struct relay_pool *pool, const struct relay_request *request, relay_fn on_done, void *context,
-                           struct relay **ret);
+MUST_CHECK int relay_start(struct relay_pool *pool, const struct relay_request *request, relay_fn on_done,
+                           void *context, struct relay **ret);
 
 /* Stops without a callback; *ret gets what was counted so far. */
 void relay_cancel(struct relay *relay, struct relay_result *ret);

@@ -178,7 +178,7 @@ static void set_descriptor_limit(rlim_t limit)
 static void relay_stream(bool with_pipes)
 {
         struct event_base *base = event_base_new();
-        struct relay_pool *pool;
+        struct relay_pool *pool = NULL;
         struct relay_pool_statistics statistics;
         struct relay *relay;
         struct rlimit before;
@@ -223,7 +223,7 @@ static void relay_stream(bool with_pipes)
 static void measure_idle(void)
 {
         struct event_base *base = event_base_new();
-        struct relay_pool *pool;
+        struct relay_pool *pool = NULL;
         struct relay_result result;
         struct relay *relay;
         int client[2], origin[2];
