@@ -12,8 +12,8 @@
 #include "net/socket_watch.h"
 
 /*
- * Two directions that go on side by side. Each reads only when nothing of it waits for its receiver, so that a queue holds
- * at most a head and a block.
+ * Two directions that go on side by side. Each reads only when nothing of it waits for its receiver, so that a queue
+ * holds at most a head and a block.
  *
  *   client_input, client -> request_body (finds the end) -> to_origin -> origin
  *   client <- to_client <- response_body <- response_head (until it is whole) <- origin
@@ -24,8 +24,8 @@
 #define VERSION_PREFIX "HTTP/1."
 
 /*
- * A client that is neither read nor written: only its reset matters. Edge-triggered, so that the next request or an end may
- * lie in the socket unread; unlike SOCKET_WATCH_RESET it does not wake the loop for each request.
+ * A client that is neither read nor written: only its reset matters. Edge-triggered, so that the next request or an end
+ * may lie in the socket unread; unlike SOCKET_WATCH_RESET it does not wake the loop for each request.
  */
 #define WATCH_UNREAD_CLIENT (EV_READ | EV_ET)
 
@@ -272,8 +272,8 @@ static void pass_head(struct http_exchange *exchange, const struct http_response
 }
 
 /*
- * Whether the parser can say anything new with the last added bytes: only the end of the first line or of the head changes
- * its answer, and a head that comes byte by byte is not to be parsed for each of them.
+ * Whether the parser can say anything new with the last added bytes: only the end of the first line or of the head
+ * changes its answer, and a head that comes byte by byte is not to be parsed for each of them.
  */
 static bool worth_parsing(const struct byte_queue *head, size_t added)
 {

@@ -34,7 +34,7 @@ static inline const uint8_t *byte_queue_first(const struct byte_queue *queue)
 /* Returns 0, or -ENOMEM with the queue as it was. */
 MUST_CHECK int byte_queue_append(struct byte_queue *queue, const void *bytes, size_t length);
 
-/* Room for length (not 0) more bytes at *ret, of which byte_queue_commit adds those written, at least one. 0 or -ENOMEM. */
+/* Room for length more bytes (not 0), of which byte_queue_commit adds those written, at least one. 0 or -ENOMEM. */
 MUST_CHECK int byte_queue_reserve(struct byte_queue *queue, size_t length, void **ret);
 void byte_queue_commit(struct byte_queue *queue, size_t length);
 
@@ -45,13 +45,13 @@ void byte_queue_truncate(struct byte_queue *queue, size_t length);
 void byte_queue_clear(struct byte_queue *queue);
 
 /*
- * Sends at most limit bytes from the front, until the socket takes no more; *ret_sent says how many went, also on failure.
- * Returns 0 (also when the socket is full), or -Exxx from send().
+ * Sends at most limit bytes from the front, until the socket takes no more; *ret_sent says how many went, also on
+ * failure. Returns 0 (also when the socket is full), or -Exxx from send().
  */
 MUST_CHECK int byte_queue_send(struct byte_queue *queue, int fd, size_t limit, size_t *ret_sent);
 
 /*
- * Sends bytes behind those that wait, and keeps what the socket does not take. *ret_sent says how many bytes went, those
- * that waited included. Returns 0, -ENOMEM, or -Exxx from send().
+ * Sends bytes behind those that wait, and keeps what the socket does not take. *ret_sent says how many bytes went,
+ * those that waited included. Returns 0, -ENOMEM, or -Exxx from send().
  */
 MUST_CHECK int byte_queue_pass(struct byte_queue *queue, int fd, const void *bytes, size_t length, size_t *ret_sent);

@@ -1,7 +1,7 @@
 /*
- * One HTTP request and its response between a client and an origin: sends the prepared request head, passes the request's
- * body and the response on, finds where both end. Buffers only while bytes wait. The service behind cleartext HTTP;
- * TLS and tunnels use relay.h.
+ * One HTTP request and its response between a client and an origin: sends the prepared request head, passes the
+ * request's body and the response on, finds where both end. Buffers only while bytes wait. The service behind cleartext
+ * HTTP; TLS and tunnels use relay.h.
  */
 #pragma once
 
@@ -35,16 +35,16 @@ enum http_exchange_next {
         HTTP_EXCHANGE_CLOSE = 0,   /* the client connection is to be closed (flushed already) */
         HTTP_EXCHANGE_KEEP_BOTH,   /* another request may follow; the origin keeps its connection open too */
         HTTP_EXCHANGE_KEEP_CLIENT, /* another request may follow; the origin's connection is used up */
-        HTTP_EXCHANGE_UPGRADED, /* 101 was passed on: relay both ways from here; client bytes in client_input, origin bytes passed */
+        HTTP_EXCHANGE_UPGRADED,    /* 101 and what followed it was passed on: relay both ways, client_input first */
 };
 
 /*
- * answered: at least one byte of a final response (or of an interim one that was cut) went to the client, so no refusal can
- * be written any more. Bytes are those that the origin's socket took and gave.
+ * reason: COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (a bad chunk),
+ * NO_RESOURCES. answered: at least one byte of a final response (or of an interim one that was cut) went to the client,
+ * so no refusal can be written any more. Bytes are those that the origin's socket took and gave.
  */
 struct http_exchange_result {
-        enum reason
-                reason; /* COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, BAD_RESPONSE, BAD_REQUEST (bad chunk), NO_RESOURCES */
+        enum reason reason;
         enum http_exchange_next next;
         bool answered;
         uint64_t bytes_out;
@@ -55,11 +55,11 @@ typedef void (*http_exchange_fn)(const struct http_exchange_result *result, void
 
 /*
  * Interim responses go through as they are; of the final head only what speaks of the origin's connection is changed
- * (http_response_format_client). A final response before the end of the request's body ends the exchange with CLOSE; the
- * client may still be sending then, and close() with its bytes unread would reset the response away. Nothing is read past
- * the request but what came with its chunked body, which is put into client_input. So a client that has half-closed after
- * its request gets its response, and the caller's next read tells the end. An origin that closed after KEEP_BOTH is told
- * by the next exchange: UPSTREAM_ABORTED, not answered.
+ * (http_response_format_client). A final response before the end of the request's body ends the exchange with CLOSE;
+ * the client may still be sending then, and close() with its bytes unread would reset the response away. Nothing is
+ * read past the request but what came with its chunked body, which is put into client_input. So a client that has
+ * half-closed after its request gets its response, and the caller's next read tells the end. An origin that closed
+ * after KEEP_BOTH is told by the next exchange: UPSTREAM_ABORTED, not answered.
  *
  * The callback runs once, never inside this call. Returns 0 or -ENOMEM.
  */

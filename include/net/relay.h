@@ -1,7 +1,7 @@
 /*
- * Carries bytes between two connected sockets until both directions have ended: back-pressure, half-close, idle timeout,
- * no buffer held while idle (a shared per-worker block; what the other side does not take at once is kept until it does,
- * bounded by one block a direction), splice() through pooled pipes for long streams.
+ * Carries bytes between two connected sockets until both directions have ended: back-pressure, half-close, idle
+ * timeout, no buffer held while idle (a shared per-worker block; what the other side does not take at once is kept
+ * until it does, bounded by one block a direction), splice() through pooled pipes for long streams.
  */
 #pragma once
 
@@ -44,10 +44,10 @@ enum relay_gate_verdict {
 };
 
 /*
- * Judges bytes before they are sent on; asked with all bytes held so far (at most RELAY_GATE_MAX_BYTES) when new ones came,
- * and again for the client's held bytes after origin bytes passed. NULL: no gate, the fast path. It must not start, cancel
- * or count relays. A direction that ends while bytes are held ends without them; one that holds RELAY_GATE_MAX_BYTES, none
- * of which may pass, is refused with CLIENT_HELLO_TOO_LARGE.
+ * Judges bytes before they are sent on; asked with all bytes held so far (at most RELAY_GATE_MAX_BYTES) when new ones
+ * came, and again for the client's held bytes after origin bytes passed. NULL: no gate, the fast path. It must not
+ * start, cancel or count relays. A direction that holds RELAY_GATE_MAX_BYTES, none of which may pass, is
+ * refused with CLIENT_HELLO_TOO_LARGE; one that ends while bytes are held ends without them, unless pass_held_at_end.
  */
 #define RELAY_GATE_MAX_BYTES (65536 + 4096)
 typedef enum relay_gate_verdict (*relay_gate_fn)(enum relay_direction direction, const void *bytes, size_t length,
@@ -55,8 +55,8 @@ typedef enum relay_gate_verdict (*relay_gate_fn)(enum relay_direction direction,
 
 /*
  * reason: COMPLETED, CLIENT_ABORTED, UPSTREAM_ABORTED, IDLE_TIMEOUT, NO_RESOURCES, or what the gate said. The bytes are
- * those that the origin's socket took and gave. The handle is gone when the callback runs; the descriptors are still open
- * and the caller's.
+ * those that the origin's socket took and gave. The handle is gone when the callback runs; the descriptors are still
+ * open and the caller's.
  */
 struct relay_result {
         enum reason reason;
@@ -65,15 +65,20 @@ struct relay_result {
 };
 typedef void (*relay_fn)(const struct relay_result *result, void *context);
 
+/*
+ * The descriptors are non-blocking stream sockets and stay the caller's, who must not touch them until the callback or
+ * cancel. first are bytes that were read from the client already: they are sent at once as far as the origin takes
+ * them, the rest is copied; those past judged_length wait for the gate, if there is one.
+ */
 struct relay_request {
-        int client_fd; /* both stay the caller's, who must not touch them until the callback or cancel; non-blocking streams */
+        int client_fd;
         int upstream_fd;
-        const void *
-                first; /* bytes already read from the client: sent at once as far as the origin takes them, the rest copied */
+        const void *first;
         size_t first_length;
-        size_t judged_length; /* of first: sent without asking the gate; the rest is held for it */
+        size_t judged_length;
         unsigned idle_timeout_ms;
-        relay_gate_fn gate; /* NULL: none */
+        relay_gate_fn gate;    /* NULL: none */
+        bool pass_held_at_end; /* for a gate that looks at bytes and has nothing against those that it holds */
 };
 
 /* Returns 0 or -ENOMEM (no callback); on_done never runs inside this call, the gate may. */

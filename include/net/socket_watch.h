@@ -13,8 +13,8 @@
 
 /*
  * Only a reset: for a socket that is neither read nor written now. Edge-triggered, since the condition lasts and would
- * wake the loop for ever; the first call comes at once and says nothing (ask socket_watch_error). EV_CLOSED will not do:
- * libevent reports a socket's error as readable and writable, and an event for EV_CLOSED alone then never runs.
+ * wake the loop for ever; the first call comes at once and says nothing (ask socket_watch_error). EV_CLOSED will not
+ * do: libevent reports a socket's error as readable and writable, and an event for EV_CLOSED alone then never runs.
  */
 #define SOCKET_WATCH_RESET (EV_WRITE | EV_ET)
 
@@ -27,8 +27,8 @@ void socket_watch_init(struct socket_watch *watch, struct event_base *base, int 
                        void *context);
 
 /*
- * Waits for EV_READ, EV_WRITE, both, SOCKET_WATCH_RESET, or 0: for nothing. Costs nothing when that is what it was. Returns
- * 0, or -ENOMEM when the kernel or libevent has no room.
+ * Waits for EV_READ, EV_WRITE, both, SOCKET_WATCH_RESET, or 0: for nothing. Costs nothing when that is what it was.
+ * Returns 0, or -ENOMEM when the kernel or libevent has no room.
  */
 MUST_CHECK int socket_watch_set(struct socket_watch *watch, short wanted);
 void socket_watch_stop(struct socket_watch *watch);

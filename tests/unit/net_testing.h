@@ -24,8 +24,8 @@ static inline void make_nonblocking(int fd)
 }
 
 /*
- * A connected, non-blocking TCP pair over loopback. buffer_size 0: the kernel's default. A receive buffer below one segment
- * (64 KiB on loopback) makes TCP wait for its timers.
+ * A connected, non-blocking TCP pair over loopback. buffer_size 0: the kernel's default. A receive buffer below one
+ * segment (64 KiB on loopback) makes TCP wait for its timers.
  */
 #define LEAST_RECEIVE_BUFFER 131072
 static inline void tcp_pair(int ends[2], int buffer_size)

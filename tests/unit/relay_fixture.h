@@ -39,6 +39,7 @@ struct fixture {
         bool done;
         struct relay_result result;
         size_t descriptors;
+        bool pass_held_at_end;
         /* the gate */
         size_t gate_calls[2];
         size_t gate_seen;  /* bytes of the last call */
@@ -138,7 +139,8 @@ static inline void start_with(struct fixture *fixture, const void *first, size_t
                                          .first_length = first_length,
                                          .judged_length = judged_length,
                                          .idle_timeout_ms = idle_timeout_ms,
-                                         .gate = with_gate };
+                                         .gate = with_gate,
+                                         .pass_held_at_end = fixture->pass_held_at_end };
 
         assert_int_equal(relay_start(fixture->pool, &request, on_done, fixture, &fixture->relay), 0);
         assert_false(fixture->done);

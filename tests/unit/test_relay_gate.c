@@ -179,6 +179,24 @@ static void an_end_drops_what_the_gate_still_holds(void **state)
         fixture_free(fixture);
 }
 
+static void an_end_passes_held_bytes_on_where_they_may(void **state)
+{
+        struct fixture *fixture = fixture_new();
+
+        (void)state;
+        fixture->gate_needs = 10;
+        fixture->pass_held_at_end = true;
+        fixture_connect(fixture, tcp_pair, 0);
+        start(fixture, "", LONG_MS, gate);
+        send_text(fixture->client, "PING");
+        assert_receives_nothing(fixture, fixture->origin);
+        shutdown(fixture->client, SHUT_WR);
+        assert_receives(fixture, fixture->origin, "PING");
+        assert_receives(fixture, fixture->origin, "");
+        relay_cancel(fixture->relay, &fixture->result);
+        fixture_free(fixture);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -192,6 +210,7 @@ int main(void)
                 cmocka_unit_test(refused_bytes_never_reach_the_origin),
                 cmocka_unit_test(more_held_bytes_than_a_hello_has_are_refused),
                 cmocka_unit_test(an_end_drops_what_the_gate_still_holds),
+                cmocka_unit_test(an_end_passes_held_bytes_on_where_they_may),
         };
 
         signal(SIGPIPE, SIG_IGN);
