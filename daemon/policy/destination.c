@@ -126,25 +126,29 @@ static int explain_bad_name(const char *text, size_t length, struct rule_error *
                     "not a number");
 }
 
-/* Checks the pattern as a name with "x" for every `*`, then puts the `*` back: both are one byte. */
+/*
+ * Checks the pattern as a name with "x" for every `*`, then puts the `*` back: both are one byte. A trailing dot goes
+ * first, so that "*." is `*` alone.
+ */
 static int parse_name(const char *text, size_t length, struct destination *ret, struct rule_error *reterr)
 {
-        char plain[FQDN_MAX_LENGTH + 1];
+        size_t used = length > 1 && text[length - 1] == '.' ? length - 1 : length;
+        char plain[FQDN_MAX_LENGTH];
         struct fqdn name;
-        int r = check_stars(text, length, reterr);
+        int r = check_stars(text, used, reterr);
 
         if (r < 0)
                 return r;
-        if (length > sizeof(plain))
+        if (used > sizeof(plain))
                 return explain_bad_name(text, length, reterr);
-        for (size_t i = 0; i < length; i++)
+        for (size_t i = 0; i < used; i++)
                 plain[i] = text[i] == '*' ? 'x' : text[i];
-        if (fqdn_from_bytes(plain, length, &name) < 0)
+        if (fqdn_from_bytes(plain, used, &name) < 0 || name.length != used)
                 return explain_bad_name(text, length, reterr);
-        for (size_t i = 0; i < name.length; i++)
+        for (size_t i = 0; i < used; i++)
                 ret->text[i] = text[i] == '*' ? '*' : name.text[i];
-        ret->text[name.length] = '\0';
-        ret->length = name.length;
+        ret->text[used] = '\0';
+        ret->length = used;
         return 0;
 }
 

@@ -72,6 +72,9 @@ static void a_star_alone_or_at_the_end_is_refused(void **state)
 {
         (void)state;
         assert_bad("*", 0, "every name");
+        assert_bad("*.", 0, "every name");
+        assert_bad("example.*.", 8, "last label");
+        assert_bad("*..", 2, "empty label");
         assert_bad("example.*", 8, "last label");
         assert_bad("*.*", 2, "last label");
 }
