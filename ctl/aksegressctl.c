@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
         { "explain", command_explain },
         { "features", command_features },
+        { "flush", command_flush },
 };
 
 static void print_usage(FILE *stream)
@@ -18,6 +19,7 @@ static void print_usage(FILE *stream)
         fputs("usage: aksegressctl explain [--config FILE] [--json] --source IP PROTOCOL NAME[:PORT]\n"
               "       aksegressctl explain [--config FILE] [--json] --batch <QUESTIONS\n"
               "       aksegressctl features [--config FILE] [--json]\n"
+              "       aksegressctl flush [--json]\n"
               "       aksegressctl --version | --help\n"
               "PROTOCOL is https, http, tcp or udp. QUESTIONS are lines of source, protocol, host and port,\n"
               "separated by tabs. Exit status: 0 done or allowed, 3 denied, 1 failed, 2 usage.\n",

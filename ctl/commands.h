@@ -10,3 +10,4 @@ enum exit_status {
 
 enum exit_status command_explain(int argc, char **argv);
 enum exit_status command_features(int argc, char **argv);
+enum exit_status command_flush(int argc, char **argv);
