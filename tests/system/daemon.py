@@ -115,14 +115,14 @@ class Daemon:
         wait_for(lambda: text in self.log(), f"'{text}' in the log of aksegressd:\n{self.log()}", timeout)
         return self.log()
 
-    def signal(self, number):
+    def send(self, number):
         os.kill(self.process.pid, number)
 
     def reload(self, timeout=10):
         """Writes self.config and has it read; waits until the daemon says that it is done, whatever came of it."""
         self.write_config()
         self.notified("READY=1")
-        self.signal(signal.SIGHUP)
+        self.send(signal.SIGHUP)
         wait_for(lambda: self.notified("READY=1"), "READY=1 after SIGHUP", timeout)
 
     def records(self):
