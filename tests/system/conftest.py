@@ -38,7 +38,7 @@ def start_daemon(lab):
 
     yield start
     for instance in running:
-        if instance.process is not None and not getattr(instance, "finished", False):
+        if instance.process is not None and not instance.finished:
             instance.check_and_stop()
 
 

@@ -60,6 +60,8 @@ class Daemon:
         self.log_path = lab.directory / f"aksegressd-{Daemon.started}.log"
         self.records_path = pathlib.Path(self.config["logging"][0].get("path", "/nonexistent"))
         self.expected = []
+        self.expected_count = None  # of all records, alarms aside
+        self.finished = False
         self.process = None
         self.notifications = ""
 
@@ -172,11 +174,21 @@ class Daemon:
         status = self.stop()
         self.check_ended(status)
 
+    def finish(self, timeout=20):
+        """After a signal that ends it: waits for that, and checks."""
+        status = self.process.popen.wait(timeout)
+        self.stop()
+        self.finished = True
+        self.check_ended(status)
+
     def check_ended(self, status=0):
         assert status == 0, f"exit status {status}:\n{self.log()}"
         log = self.log()
         assert not any(word in log for word in SANITIZER_WORDS), log
         for fields in self.expected:
             assert len(self.matching(**fields)) == 1, f"more than one record with {fields}: {self.matching(**fields)}"
+        if self.expected_count is not None:
+            records = [record for record in self.records() if record["event"] != "alarm"]
+            assert len(records) == self.expected_count, f"{self.expected_count} records expected: {json.dumps(records, indent=1)}"
         numbers = [record["seq"] for record in self.records()]
         assert numbers == sorted(set(numbers)), f"sequence numbers repeat or go back: {numbers}"
