@@ -50,12 +50,13 @@ class Daemon:
 
     started = 0
 
-    def __init__(self, lab, config=None, prefix=(), environment=None, run_prefix=()):
+    def __init__(self, lab, config=None, prefix=(), environment=None, program=BUILD / "aksegressd"):
         Daemon.started += 1
         self.lab = lab
         self.config = copy.deepcopy(config or configuration(lab))
         self.prefix = [str(item) for item in prefix]          # inside the namespace, before the program
         self.environment = environment or {}
+        self.program = program
         self.path = lab.directory / f"aksegressd-{Daemon.started}.yaml"
         self.log_path = lab.directory / f"aksegressd-{Daemon.started}.log"
         self.records_path = pathlib.Path(self.config["logging"][0].get("path", "/nonexistent"))
@@ -79,7 +80,7 @@ class Daemon:
         self.notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify_socket.setblocking(False)
         self.notify_socket.bind(str(notify))
-        argv = self.lab.nva.command(*self.prefix, BUILD / "aksegressd", "--config", self.path)
+        argv = self.lab.nva.command(*self.prefix, self.program, "--config", self.path)
         self.process = Process(argv, self.log_path, keep=self.lab.keep,
                                env={**os.environ, "NOTIFY_SOCKET": str(notify), **self.environment})
         self.lab.processes.append(self.process)

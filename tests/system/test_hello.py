@@ -1,0 +1,138 @@
+"""ClientHellos as real clients send them: in pieces, in many records, large, twice, with early data."""
+
+import array
+import fcntl
+import socket
+import termios
+
+import pytest
+
+from clients import alert, extension, hello, raw_hello, read_all, server_name
+from lab import wait_for
+from odd_origins import ODD, Origin, note_chunks, take_all
+
+ODD_NAME = "odd.allowed.example"
+ECH = 0xFE0D
+
+
+def unsent(connection):
+    """Bytes that the other side's kernel has not acknowledged yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(connection, termios.TIOCOUTQ, count)
+    return count[0]
+
+
+def send_in_pieces(connection, data, size):
+    """Each piece in a segment of its own, the next only when the other side has it."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(0, len(data), size):
+        connection.sendall(data[at:at + size])
+        wait_for(lambda: unsent(connection) == 0, "acknowledgement")
+
+
+def passes_unchanged(lab, client, sent, size=65536):
+    """Sends the bytes in pieces and compares what the origin gets."""
+    with Origin(lab, take_all) as origin, client.connect(ODD_NAME) as connection:
+        send_in_pieces(connection, sent, size)
+        connection.shutdown(socket.SHUT_WR)
+        origin.wait(lambda it: it.received)
+        assert origin.received == [sent]
+
+
+@pytest.mark.parametrize("size", (1, 7, 100))
+def test_a_hello_in_pieces(daemon, client, lab, size):
+    """However TCP cuts it, the hello arrives unchanged, in one connection with one record."""
+    passes_unchanged(lab, client, hello(ODD_NAME), size)
+    assert daemon.expect_one_record(fqdn=ODD_NAME)["reason"] == "completed"
+
+
+@pytest.mark.parametrize("records", (1, 5, 64, 300))
+def test_a_hello_in_many_records(daemon, client, lab, records):
+    """However TLS cuts it, the name is found and the records pass as they were."""
+    passes_unchanged(lab, client, raw_hello(extension(10, b"\x00\x02\x00\x1d"), server_name(ODD_NAME.encode()), records=records))
+    assert daemon.expect_one_record(fqdn=ODD_NAME)["action"] == "allow"
+
+
+def test_a_refused_name_in_many_records(daemon, client):
+    """A name split over one-byte records is refused like any other."""
+    with client.connect(ODD_NAME) as connection:
+        connection.sendall(raw_hello(server_name(b"example.com"), records=1))
+        assert alert(read_all(connection)[0]) == "unrecognized_name"
+    daemon.expect_one_record(fqdn="example.com", reason="no-rule")
+
+
+def test_a_hello_of_sixty_thousand_bytes(daemon, client, lab):
+    """A large hello, as post-quantum key shares and padding make them, with the name at its end."""
+    passes_unchanged(lab, client, raw_hello(extension(21, b"\x00" * 60000), server_name(ODD_NAME.encode())))
+    daemon.expect_one_record(fqdn=ODD_NAME, action="allow")
+
+
+def test_encrypted_client_hello_passes_and_is_recorded(daemon, client, lab):
+    """An ECH extension (browsers send one to everybody) is no reason to refuse; the record has ech true."""
+    passes_unchanged(lab, client, raw_hello(server_name(ODD_NAME.encode()), extension(ECH, b"\x00" * 100)))
+    assert daemon.expect_one_record(fqdn=ODD_NAME)["ech"] is True
+
+
+def test_upper_case_and_trailing_dot_are_the_same_name(daemon, client, lab):
+    """Names are compared and recorded in lower case without a final dot."""
+    passes_unchanged(lab, client, raw_hello(server_name(b"Odd.Allowed.EXAMPLE")))
+    daemon.expect_one_record(fqdn=ODD_NAME, action="allow")
+
+
+@pytest.fixture
+def openssl_server(lab):
+    """Starts openssl s_server in the internet with options of the test's choice."""
+    running = []
+
+    def start(*options):
+        argv = ("openssl", "s_server", "-accept", f"{ODD}:443", "-cert", lab.directory / "server.pem", "-key",
+                lab.directory / "server.key", *options)
+        process = lab.internet.start("s_server", *argv, ready=lambda: lab.internet.listens(ODD, 443))
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.stop()
+        lab.processes.remove(process)
+        lab.directory.joinpath("s_server.log").unlink()
+
+
+def s_client(lab, *options, **more):
+    return lab.spoke.run("openssl", "s_client", "-connect", f"{ODD}:443", "-servername", ODD_NAME, "-CAfile", lab.directory / "ca.pem",
+                         "-verify_return_error", *options, **more)
+
+
+def test_a_hello_retry_request_passes(daemon, lab, openssl_server):
+    """The server wants another group: the second hello names the same server, and the handshake completes."""
+    openssl_server("-groups", "P-384", "-www")
+    done = s_client(lab, "-groups", "X25519:P-384", "-msg", input="")
+    assert done.stdout.count("ClientHello") == 2, done.stdout + done.stderr
+    assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
+    daemon.wait_record(fqdn=ODD_NAME, reason="completed")
+
+
+def test_early_data_passes(daemon, lab, openssl_server):
+    """Bytes behind the hello, before the server has said a word (TLS 1.3 early data), reach the server."""
+    openssl_server("-early_data", "-max_early_data", "16384")
+    session = lab.directory / "session"
+    early = lab.directory / "early"
+    early.write_text("early words of the client\n")
+    s_client(lab, "-tls1_3", "-sess_out", session, input="Q\n")
+    assert session.exists()
+    done = s_client(lab, "-tls1_3", "-sess_in", session, "-early_data", early, input="Q\n")
+    assert "Early data was accepted" in done.stdout, done.stdout + done.stderr
+    daemon.wait_record(fqdn=ODD_NAME)
+
+
+def test_nothing_reaches_the_origin_before_the_name_is_known(daemon, client, lab):
+    """With half a hello there no connection to the origin is made."""
+    sent = hello(ODD_NAME)
+    with Origin(lab, note_chunks) as origin, client.connect(ODD_NAME) as connection:
+        before = lab.counted("connections")
+        send_in_pieces(connection, sent[:-1], 40)
+        assert lab.counted("connections") == before
+        connection.sendall(sent[-1:])
+        origin.wait(lambda it: it.received)
+        assert origin.received[0] == sent
+    daemon.wait_record(fqdn=ODD_NAME)
