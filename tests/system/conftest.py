@@ -37,9 +37,13 @@ def start_daemon(lab):
         return instance.start()
 
     yield start
-    for instance in running:
-        if instance.process is not None and not instance.finished:
-            instance.check_and_stop()
+    try:
+        for instance in running:
+            if instance.baseline is not None and not instance.finished:
+                instance.check_and_stop()
+    finally:
+        for instance in running:
+            instance.kill()
 
 
 @pytest.fixture

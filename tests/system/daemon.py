@@ -62,6 +62,7 @@ class Daemon:
         self.records_path = pathlib.Path(self.config["logging"][0].get("path", "/nonexistent"))
         self.expected = []
         self.expected_count = None  # of all records, alarms aside
+        self.baseline = None  # descriptors when it was ready; None: it never was
         self.finished = False
         self.process = None
         self.notifications = ""
@@ -168,8 +169,14 @@ class Daemon:
             self.lab.processes.remove(self.process)
         return status
 
+    def kill(self):
+        """Ends what a failed test left running."""
+        if self.process is not None and self.process.running():
+            self.stop(signal.SIGKILL)
+
     def check_and_stop(self):
         """What has to hold after every test."""
+        self.finished = True
         assert self.process.running(), f"aksegressd ended with {self.process.popen.returncode}:\n{self.log()}"
         self.check_descriptors()
         status = self.stop()

@@ -36,7 +36,7 @@ class Demo:
         self.daemon = daemon
         self.client = Client(lab, lab.spoke)
         self.rows = []
-        self.seen = 0  # records shown so far
+        self.seen = set()  # numbers of the records shown so far
 
     def note(self, what, wanted, happened, reason="", origin_saw="", detail=""):
         """One line now, one row of the table at the end."""
@@ -49,10 +49,10 @@ class Demo:
     def new_records(self, name, wanted=1):
         """The records about a name that came since the last step."""
         def arrived():
-            records = [record for record in self.daemon.records()[self.seen:] if record.get("fqdn") == name]
+            records = [record for record in self.daemon.matching(fqdn=name) if record["seq"] not in self.seen]
             return records if len(records) >= wanted else None
         records = lab_module.wait_for(arrived, f"record about {name}; {self.daemon.log()}")
-        self.seen = len(self.daemon.records())
+        self.seen.update(record["seq"] for record in records)
         return records
 
     def pull_image(self):

@@ -118,8 +118,8 @@ def test_pipelined_requests_are_answered_in_order(daemon, client):
     with client.proxy() as connection:
         connection.sendall(b"".join(get(f"http://{name}/{index}") for index, name in enumerate(names)))
         rest = b""
-        while rest.count(b"origin=") < 4:
-            rest += connection.recv(65536)
+        while rest.count(b"uri=/") < 4:
+            rest += read_until(connection, b"uri=/")
     found = [rest.find(f"origin={name}".encode()) >= 0 and rest.find(f"uri=/{index}".encode()) for index, name in enumerate(names)]
     assert found == sorted(found) and found[0] > 0, rest
     daemon.wait_record(fqdn="second.allowed.example")

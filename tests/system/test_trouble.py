@@ -115,7 +115,6 @@ def test_a_full_disk_costs_records_and_says_how_many(start_daemon, client, lab):
         assert sum(record.get("lost", 0) for record in records) + len(records) >= 40
     finally:
         daemon.check_and_stop()
-        daemon.finished = True
 
 
 def test_no_descriptors_is_survived(daemon, client, lab):
