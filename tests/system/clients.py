@@ -113,6 +113,15 @@ def read_all(connection, timeout=10):
         received += chunk
 
 
+def ends_unanswered(connect):
+    """Whether the connection that connect() makes ends without a byte; a reset may come even before connect() returns."""
+    try:
+        with connect() as connection:
+            return read_all(connection)[0] == b""
+    except ConnectionResetError:
+        return True
+
+
 def read_until(connection, end, timeout=10):
     """Bytes up to and with end."""
     connection.settimeout(timeout)

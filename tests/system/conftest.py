@@ -1,6 +1,8 @@
 """Fixtures of the system tests: one lab for the whole run, one daemon for each test that asks for it."""
 
+import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -10,6 +12,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import daemon as daemon_module  # noqa: E402
 import lab as lab_module  # noqa: E402
 from clients import Client  # noqa: E402
+
+
+TEST_SECONDS = 120  # no test takes longer, whatever hangs; SOAK has no bound
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    """Ends a test that hangs."""
+    def over(_number, _frame):
+        raise TimeoutError(f"the test took more than {TEST_SECONDS} s")
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(0 if "SOAK" in os.environ else TEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

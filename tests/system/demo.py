@@ -100,9 +100,9 @@ class Demo:
 
 
 def short(addresses):
-    """198.18.2.10, .11, .12"""
+    """198.18.2.10, …11, …12"""
     first, *rest = addresses
-    return ", ".join([first, *(f".{address.rpartition('.')[2]}" if "." in address else address for address in rest)])
+    return ", ".join([first, *(f"…{address[-2:]}" for address in rest)])
 
 
 def run_steps(demo):
@@ -118,9 +118,9 @@ def run_steps(demo):
     before = demo.lab.counted("queries")
     demo.refused("https://example.com/", "no-rule")
     demo.refused("https://mcr.microsoft.com.evil.example/", "no-rule")
-    demo.refused("https://evilmcr.microsoft.com/", "no-rule")
+    demo.refused("https://mcr-microsoft.com/", "no-rule")
     demo.refused("https://prod-dns-1a2b3c.hcp.eastus.azmk8s.io/", "no-rule")
-    demo.refused("https://contoso.ods.opinsights.azure.com/", "no-rule", hint="monitor")
+    demo.refused("https://global.handler.control.monitor.azure.com/", "no-rule", hint="monitor")
     demo.refused("http://example.com/", "no-rule", how="transparent, cleartext HTTP")
     demo.no_dns(before)
 

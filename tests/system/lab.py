@@ -57,10 +57,10 @@ def die_with_parent():
 class Process:
     """A program started in a namespace, ended by its process id."""
 
-    def __init__(self, argv, log, keep=False, **options):
+    def __init__(self, argv, log, keep=False, stdin=subprocess.DEVNULL, **options):
         self.log = log
         with open(log, "ab") as stream:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            self.popen = subprocess.Popen(argv, stdin=stdin, stdout=stream, stderr=stream,
                                           start_new_session=True,
                                           preexec_fn=None if keep else die_with_parent, **options)
         self.pid = self.popen.pid

@@ -1,8 +1,10 @@
 """ClientHellos as real clients send them: in pieces, in many records, large, twice, with early data."""
 
 import array
+import contextlib
 import fcntl
 import socket
+import subprocess
 import termios
 
 import pytest
@@ -87,7 +89,8 @@ def openssl_server(lab):
     def start(*options):
         argv = ("openssl", "s_server", "-accept", f"{ODD}:443", "-cert", lab.directory / "server.pem", "-key",
                 lab.directory / "server.key", *options)
-        process = lab.internet.start("s_server", *argv, ready=lambda: lab.internet.listens(ODD, 443))
+        # With an end of input it would end its connections.
+        process = lab.internet.start("s_server", *argv, stdin=subprocess.PIPE, ready=lambda: lab.internet.listens(ODD, 443))
         running.append(process)
         return process
 
@@ -115,14 +118,25 @@ def test_a_hello_retry_request_passes(daemon, lab, openssl_server):
 def test_early_data_passes(daemon, lab, openssl_server):
     """Bytes behind the hello, before the server has said a word (TLS 1.3 early data), reach the server."""
     openssl_server("-early_data", "-max_early_data", "16384")
-    session = lab.directory / "session"
-    early = lab.directory / "early"
+    session, early, output = lab.directory / "session", lab.directory / "early", lab.directory / "early-output"
     early.write_text("early words of the client\n")
-    s_client(lab, "-tls1_3", "-sess_out", session, input="Q\n")
-    assert session.exists()
-    done = s_client(lab, "-tls1_3", "-sess_in", session, "-early_data", early, input="Q\n")
-    assert "Early data was accepted" in done.stdout, done.stdout + done.stderr
+    with s_client_until(lab, session.exists, output, "-sess_out", session):
+        pass
+    with s_client_until(lab, lambda: "Early data was " in output.read_text(), output, "-sess_in", session, "-early_data", early):
+        assert "Early data was accepted" in output.read_text()
     daemon.wait_record(fqdn=ODD_NAME)
+
+
+@contextlib.contextmanager
+def s_client_until(lab, condition, output, *options):
+    """A TLS 1.3 client that stays connected until the condition is true."""
+    argv = lab.spoke.command("openssl", "s_client", "-connect", f"{ODD}:443", "-servername", ODD_NAME, "-tls1_3", *options)
+    with open(output, "wb") as stream, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=stream, stderr=stream) as process:
+        try:
+            wait_for(condition, "session")
+            yield
+        finally:
+            process.kill()
 
 
 def test_nothing_reaches_the_origin_before_the_name_is_known(daemon, client, lab):

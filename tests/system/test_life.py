@@ -226,7 +226,7 @@ def test_print_nft_shows_the_table(lab):
 
 def test_another_table_stays_as_it_is(start_daemon, lab):
     """Rules of somebody else survive start, reload and stop."""
-    lab.nva.nft("table inet somebody_else { chain here { type filter hook input priority 10; } }\n")
+    lab.nva.nft("table inet somebody_else {\n chain here {\n type filter hook input priority 10\n }\n}\n")
     before = lab.nva.run("nft", "list", "table", "inet", "somebody_else").stdout
     try:
         daemon = start_daemon()

@@ -29,11 +29,11 @@ def test_an_allowed_connection_has_every_field(daemon, client):
 
 def test_a_refused_connection_has_what_there_is_to_know(daemon, client):
     """The record of a refused one: why, what would allow it, and nothing about an origin it never had."""
-    client.curl("-4", "https://contoso.ods.opinsights.azure.com/")
-    record = daemon.expect_one_record(fqdn="contoso.ods.opinsights.azure.com")
+    client.curl("-4", "https://global.handler.control.monitor.azure.com/")
+    record = daemon.expect_one_record(fqdn="global.handler.control.monitor.azure.com")
     assert set(record) == FIELDS_ALWAYS | {"hint", "original_ip", "alpn", "ech"}
     assert (record["action"], record["reason"]) == ("deny", "no-rule")
-    assert "feature 'monitor'" in record["hint"] or "monitor" in record["hint"]
+    assert "feature 'monitor'" in record["hint"]
 
 
 def test_sequence_numbers_have_no_gap(daemon, client):
