@@ -105,6 +105,7 @@ static void start_relay(struct connection *c, size_t judged_length, relay_gate_f
                 .judged_length = judged_length,
                 .idle_timeout_ms = generation_config(c->generation)->idle_timeout_ms,
                 .gate = gate,
+                .pass_held_at_end = gate == passing_gate,
         };
 
         connection_enter(c, CONNECTION_RELAYING);
