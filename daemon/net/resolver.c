@@ -1,6 +1,5 @@
 #include "net/resolver.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <stdlib.h>
@@ -405,7 +404,6 @@ int resolver_lookup(struct resolver *resolver, const struct fqdn *name, bool wit
         struct resolver_query *query = calloc(1, sizeof(*query));
         int r;
 
-        assert(with_ipv4 || with_ipv6);
         if (query == NULL)
                 return -ENOMEM;
         query->resolver = resolver;

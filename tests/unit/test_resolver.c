@@ -624,8 +624,9 @@ static void with_the_server_gone_the_old_answer_is_served_for_15_minutes(void **
                 assert_addresses(&outcome, "192.0.2.9");
         }
         clock_offset_ms = (15 * 60 + 6) * 1000;
-        assert_int_equal(look_up(&fixture, "short.example", true, false).status, RESOLVER_FAILED);
-        assert_int_equal(look_up(&fixture, "both.example", true, false).status, RESOLVER_FAILED);
+        /* c-ares 1.27 says timeout, 1.18 failure. */
+        assert_in_range(look_up(&fixture, "short.example", true, false).status, RESOLVER_FAILED, RESOLVER_TIMEOUT);
+        assert_in_range(look_up(&fixture, "both.example", true, false).status, RESOLVER_FAILED, RESOLVER_TIMEOUT);
         start_server();
         clock_offset_ms += 1100; /* A failure is remembered for a second. */
         struct outcome outcome = look_up(&fixture, "short.example", true, false);
@@ -647,8 +648,8 @@ static void silence_ends_in_a_timeout_in_time(void **state)
         open_resolver(&fixture);
         uint64_t begun_ms = real_ms();
         assert_int_equal(look_up(&fixture, "a.example", true, true).status, RESOLVER_TIMEOUT);
-        assert_in_range(real_ms() - begun_ms, 590, 3000);
-        assert_int_equal(responder.ipv4_count, 2); /* asked twice */
+        assert_in_range(real_ms() - begun_ms, 300, 3000); /* c-ares 1.27 takes off a random part. */
+        assert_int_equal(responder.ipv4_count, 2);        /* asked twice */
         close_responder(&responder);
         close_fixture(&fixture);
 }
@@ -695,8 +696,10 @@ static void an_unusable_answer_is_a_failure(void **state)
                 open_responder(&fixture, "127.0.0.54", 1, &responder);
                 responder.ipv4 = behaviours[i];
                 responder.ipv6 = NAME_ERROR;
+                fixture.config.resolve_timeout_ms = 1000;
                 open_resolver(&fixture);
-                assert_int_equal(look_up(&fixture, "a.example", true, true).status, RESOLVER_FAILED);
+                /* c-ares 1.27 throws a malformed answer away and goes on waiting. */
+                assert_in_range(look_up(&fixture, "a.example", true, true).status, RESOLVER_FAILED, RESOLVER_TIMEOUT);
                 close_responder(&responder);
                 close_fixture(&fixture);
         }
