@@ -36,8 +36,8 @@
 struct zone;
 
 /* A socket of c-ares in the event loop. */
-struct socket_watch {
-        LIST_ENTRY(socket_watch) link;
+struct server_socket {
+        LIST_ENTRY(server_socket) link;
         struct event *event; /* owned */
         evutil_socket_t fd;
 };
@@ -47,7 +47,7 @@ struct channel {
         struct dns_client *client;
         struct zone *zone; /* whose newest channel it is; NULL: retired, freed after its last answer */
         ares_channel ares; /* owned */
-        LIST_HEAD(, socket_watch) watches;
+        LIST_HEAD(, server_socket) watches;
         struct event timer;
         size_t asked_count;
         size_t running_count;
@@ -111,7 +111,7 @@ static void channel_free(struct channel *channel)
         ares_destroy(channel->ares); /* Runs callbacks of questions in flight: only when the client is closing. */
         (void)evtimer_del(&channel->timer);
         while (!LIST_EMPTY(&channel->watches)) { /* c-ares has reported them all as closed; be sure. */
-                struct socket_watch *watch = LIST_FIRST(&channel->watches);
+                struct server_socket *watch = LIST_FIRST(&channel->watches);
                 LIST_REMOVE(watch, link);
                 event_free(watch->event);
                 free(watch);
@@ -152,7 +152,7 @@ static void channel_on_socket(evutil_socket_t fd, short what, void *context)
 
 static void remove_watch(struct channel *channel, ares_socket_t fd)
 {
-        struct socket_watch *watch;
+        struct server_socket *watch;
 
         LIST_FOREACH(watch, &channel->watches, link)
         if (watch->fd == fd) {
@@ -168,7 +168,7 @@ static void channel_on_socket_state(void *context, ares_socket_t fd, int readabl
 {
         struct channel *channel = context;
         short what = (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST);
-        struct socket_watch *watch;
+        struct server_socket *watch;
 
         remove_watch(channel, fd);
         if (!readable && !writable)

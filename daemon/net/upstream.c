@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "net/resolver.h"
 
 #define STAGGER_MS 250 /* RFC 8305 5, Connection Attempt Delay */
@@ -118,8 +119,11 @@ static enum reason connect_from(struct attempt *attempt, struct snat_address *so
 {
         struct sockaddr_storage address;
         socklen_t length = net_endpoint_to_sockaddr(&attempt->origin, &address);
-        int fd = open_bound(snat_address_value(source));
+        int fd;
 
+        if (snat_address_is_exhausted(source, &attempt->origin, clock_monotonic_ms()))
+                return REASON_SNAT_EXHAUSTED;
+        fd = open_bound(snat_address_value(source));
         if (fd < 0)
                 return fd == -EADDRNOTAVAIL ? REASON_SNAT_UNAVAILABLE : reason_of_errno(-fd);
         snat_lease_take(&attempt->lease, source, &attempt->origin);
@@ -127,6 +131,8 @@ static enum reason connect_from(struct attempt *attempt, struct snat_address *so
                 int error = errno;
                 (void)close(fd);
                 snat_lease_release(attempt->owner->registry, &attempt->lease);
+                if (error == EADDRNOTAVAIL)
+                        snat_address_note_exhausted(source, &attempt->origin, clock_monotonic_ms());
                 return reason_of_errno(error);
         }
         attempt->fd = fd;

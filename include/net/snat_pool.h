@@ -78,6 +78,14 @@ struct snat_lease {
 void snat_lease_take(struct snat_lease *lease, struct snat_address *source, const struct net_endpoint *destination);
 void snat_lease_release(struct snat_registry *registry, struct snat_lease *lease);
 
+/*
+ * A source that had no free port towards a destination is not tried there again for a while: the kernel searches its whole
+ * port range in vain each time, which takes milliseconds during which the worker does nothing else. The while is short
+ * when the range is small: a millisecond for 64 ports. Bounded memory: another pair may end it early.
+ */
+void snat_address_note_exhausted(struct snat_address *source, const struct net_endpoint *destination, uint64_t now_ms);
+bool snat_address_is_exhausted(struct snat_address *source, const struct net_endpoint *destination, uint64_t now_ms);
+
 /* For status: every address with its use, one of several pools' addresses once for each. */
 struct snat_address_use {
         const char *pool;

@@ -392,6 +392,28 @@ static void an_unknown_address_coming_or_going_is_ignored(void **state)
         close_fixture(&fixture);
 }
 
+static void an_exhausted_source_rests_towards_that_destination_only_and_not_for_long(void **state)
+{
+        struct net_endpoint destination = endpoint_of("203.0.113.1");
+        struct net_endpoint other = endpoint_of("203.0.113.2");
+        struct net_address client = client_of(1);
+        struct snat_cursor cursor;
+        struct fixture fixture;
+
+        (void)state;
+        open_fixture(&fixture, CONFIG_SELECTION_STICKY);
+        snat_cursor_start(&cursor, fixture.pool, AF_INET, &client);
+        struct snat_address *source = snat_cursor_next(&cursor);
+        struct snat_address *next_source = snat_cursor_next(&cursor);
+        assert_false(snat_address_is_exhausted(source, &destination, 0));
+        snat_address_note_exhausted(source, &destination, 5000);
+        assert_true(snat_address_is_exhausted(source, &destination, 5000));
+        assert_false(snat_address_is_exhausted(source, &other, 5000));
+        assert_false(snat_address_is_exhausted(next_source, &destination, 5000));
+        assert_false(snat_address_is_exhausted(source, &destination, 5000 + 65536 / 64));
+        close_fixture(&fixture);
+}
+
 /* What each thread of the hammering test does. */
 static void *hammer(void *context)
 {
@@ -456,6 +478,7 @@ int main(void)
                 cmocka_unit_test(alarm_rings_once_at_80_percent_and_again_after_falling_below_60),
                 cmocka_unit_test(a_full_destination_table_loses_only_that_count),
                 cmocka_unit_test(an_unknown_address_coming_or_going_is_ignored),
+                cmocka_unit_test(an_exhausted_source_rests_towards_that_destination_only_and_not_for_long),
                 cmocka_unit_test(threads_leave_no_count_behind),
         };
 
