@@ -346,11 +346,14 @@ static size_t append_destination(const struct rule_match *match, char *buffer, s
 {
         char text[FQDN_MAX_LENGTH + 1];
 
-        if (!match->by_prefix)
-                return append_text(buffer, used, size, text, name_set_pattern(match->set->names, match->entry, text));
+        if (!match->by_prefix) {
+                size_t length = name_set_pattern(match->set->names, match->entry, text);
+                return append_text(buffer, used, size, text, length);
+        }
         struct net_prefix prefix = prefix_set_prefix(match->set->prefixes, match->entry);
         used = append_text(buffer, used, size, "[", 1);
-        used = append_text(buffer, used, size, text, strlen(net_prefix_format(&prefix, text)));
+        net_prefix_format(&prefix, text);
+        used = append_text(buffer, used, size, text, strlen(text));
         return append_text(buffer, used, size, "]", 1);
 }
 
@@ -359,12 +362,13 @@ void rule_match_format(const struct rule_match *match, char *buffer, size_t size
         const char *protocol = policy_protocol_name(rule_match_protocol(match));
         const struct port_set *ports = rule_match_ports(match);
         char text[PORT_SET_TEXT_SIZE];
+        size_t text_length = port_set_format(ports, text);
         size_t used = append_text(buffer, 0, size, protocol, strlen(protocol));
 
         used = append_text(buffer, used, size, " ", 1);
         used = append_destination(match, buffer, used, size);
         used = append_text(buffer, used, size, ":", 1);
-        used = append_text(buffer, used, size, text, port_set_format(ports, text));
+        used = append_text(buffer, used, size, text, text_length);
         buffer[used] = '\0';
 }
 
