@@ -6,7 +6,7 @@
 #include <sys/random.h>
 
 /* Written once under pthread_once, read-only afterwards. */
-static uint64_t key[2];
+static uint64_t process_key[2];
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 
 static void fill_random(void *buffer, size_t size)
@@ -17,7 +17,7 @@ static void fill_random(void *buffer, size_t size)
 
 static void draw_key(void)
 {
-        fill_random(key, sizeof(key));
+        fill_random(process_key, sizeof(process_key));
 }
 
 static uint64_t rotate_left(uint64_t value, unsigned bits)
@@ -48,10 +48,15 @@ static void absorb(uint64_t v[4], uint64_t word)
 
 uint64_t hash_bytes(const void *bytes, size_t length)
 {
+        (void)pthread_once(&key_once, draw_key); /* Fails only for an invalid control block. */
+        return hash_bytes_keyed(process_key, bytes, length);
+}
+
+uint64_t hash_bytes_keyed(const uint64_t key[2], const void *bytes, size_t length)
+{
         const unsigned char *input = bytes;
         uint64_t word = 0;
 
-        (void)pthread_once(&key_once, draw_key); /* Fails only for an invalid control block. */
         uint64_t v[4] = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
                           key[1] ^ 0x7465646279746573 };
         size_t rest = length % 8;

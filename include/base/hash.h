@@ -9,5 +9,8 @@
 
 uint64_t hash_bytes(const void *bytes, size_t length);
 
+/* The same with a key of the caller's: for known answers. */
+uint64_t hash_bytes_keyed(const uint64_t key[2], const void *bytes, size_t length);
+
 /* Random bits for what must not be guessed (ids, shuffles). Never fails: the kernel's pool is ready after boot. */
 uint64_t hash_random(void);
