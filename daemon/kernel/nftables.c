@@ -9,12 +9,20 @@
 #define TABLE "inet aksegressd"
 
 /*
- * The parts of the ruleset around what differs between policies. Deleting in the same transaction makes the change
- * atomic; adding first keeps the deletion from failing where there is no table yet.
+ * At start whatever an earlier daemon left is deleted in the same transaction; adding first keeps the deletion from failing
+ * where there is no table yet.
  */
-static const char opening[] = "add table " TABLE "\n"
-                              "delete table " TABLE "\n"
-                              "table " TABLE " {\n";
+static const char replacing[] = "add table " TABLE "\n"
+                                "delete table " TABLE "\n";
+
+/*
+ * A reload changes rules and elements but keeps the chains: the hooks of a new chain are registered one after the other,
+ * and a SYN that passed the new chain before the change and the old one after it would be steered by neither.
+ */
+static const char updating[] = "flush table " TABLE "\n"
+                               "flush set " TABLE " steered_ports\n";
+
+static const char opening[] = "table " TABLE " {\n";
 
 /*
  * Connections to the transparent listener are not tracked: they would fill the conntrack table, and with the daemon gone
@@ -98,7 +106,7 @@ static void print_set(FILE *stream, const struct policy *policy)
         fputs("        }\n", stream);
 }
 
-static void print_ruleset(FILE *stream, const struct policy *policy)
+static void print_ruleset(FILE *stream, const char *beginning, const struct policy *policy)
 {
         const struct config *config = policy_config(policy);
         unsigned port = config->transparent.endpoint.port;
@@ -109,6 +117,7 @@ static void print_ruleset(FILE *stream, const struct policy *policy)
                       stream);
                 return;
         }
+        fputs(beginning, stream);
         fputs(opening, stream);
         print_set(stream, policy);
         fputs(untracked_chains, stream);
@@ -127,7 +136,7 @@ static void print_ruleset(FILE *stream, const struct policy *policy)
         fputs(closing, stream);
 }
 
-char *nftables_ruleset_format(const struct policy *policy)
+static char *format(const char *beginning, const struct policy *policy)
 {
         char *text = NULL;
         size_t length;
@@ -136,13 +145,18 @@ char *nftables_ruleset_format(const struct policy *policy)
 
         if (stream == NULL)
                 return NULL;
-        print_ruleset(stream, policy);
+        print_ruleset(stream, beginning, policy);
         failed = ferror(stream) != 0;
         if (fclose(stream) != 0 || failed) {
                 free(text);
                 return NULL;
         }
         return text;
+}
+
+char *nftables_ruleset_format(const struct policy *policy)
+{
+        return format(replacing, policy);
 }
 
 /* The first line of what libnftables says; the rest quotes the ruleset. */
@@ -181,9 +195,9 @@ static int run(const char *commands, char *error, size_t error_size)
         return r;
 }
 
-int nftables_apply(const struct policy *policy, char *error, size_t error_size)
+static int run_ruleset(const char *beginning, const struct policy *policy, char *error, size_t error_size)
 {
-        char *ruleset = nftables_ruleset_format(policy);
+        char *ruleset = format(beginning, policy);
         int r;
 
         if (ruleset == NULL) {
@@ -195,7 +209,20 @@ int nftables_apply(const struct policy *policy, char *error, size_t error_size)
         return r;
 }
 
+int nftables_apply(const struct policy *policy, char *error, size_t error_size)
+{
+        return run_ruleset(replacing, policy, error, error_size);
+}
+
+int nftables_update(const struct policy *policy, char *error, size_t error_size)
+{
+        /* The table may be gone: `nft flush ruleset`, or a restart of nftables.service, takes it along. */
+        if (run_ruleset(updating, policy, error, error_size) == 0)
+                return 0;
+        return nftables_apply(policy, error, error_size);
+}
+
 int nftables_flush(char *error, size_t error_size)
 {
-        return run("add table " TABLE "\ndelete table " TABLE "\n", error, error_size);
+        return run(replacing, error, error_size);
 }

@@ -111,15 +111,17 @@ static void on_address_change(const struct net_address *address, bool present, v
         snat_registry_set_present(daemon->registry, address, present);
 }
 
+typedef int (*ruleset_fn)(const struct policy *policy, char *error, size_t error_size);
+
 /* Puts the kernel's part in place, when the transparent listener needs one. 0 or -Exxx with a sentence in error. */
-static int apply_kernel_rules(const struct policy *policy, char *error, size_t error_size)
+static int apply_kernel_rules(const struct policy *policy, ruleset_fn apply, char *error, size_t error_size)
 {
         if (!policy_config(policy)->transparent.enabled)
                 return 0;
         int r = policy_routing_ensure(NFTABLES_STEERING_MARK, error, error_size);
         if (r < 0)
                 return r;
-        return nftables_apply(policy, error, error_size);
+        return apply(policy, error, error_size);
 }
 
 static bool same_listener(const struct config_listener *a, const struct config_listener *b)
@@ -156,11 +158,12 @@ static int daemon_change_policy(struct daemon *daemon, struct policy *policy, ch
                 policy_unref(policy);
                 return r;
         }
-        r = apply_kernel_rules(policy, error, error_size);
+        r = apply_kernel_rules(policy, nftables_update, error, error_size);
         if (r == 0) {
                 r = record_writer_reload(daemon->records, policy_config(policy), error, error_size);
                 char again[ERROR_SIZE];
-                if (r < 0 && apply_kernel_rules(generation_policy(daemon->generation), again, sizeof(again)) < 0)
+                if (r < 0 && apply_kernel_rules(generation_policy(daemon->generation), nftables_update, again,
+                                                sizeof(again)) < 0)
                         log_error("cannot put the former kernel rules back: %s", again);
         }
         if (r < 0) {
@@ -369,7 +372,7 @@ static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_
                 if (r < 0)
                         return r;
         }
-        return apply_kernel_rules(generation_policy(daemon->generation), error, error_size);
+        return apply_kernel_rules(generation_policy(daemon->generation), nftables_apply, error, error_size);
 }
 
 /* Signals are the main thread's: workers start with all of them blocked. */

@@ -194,6 +194,49 @@ static void a_foreign_table_survives_apply_and_flush(void **state)
         assert_listed(list("list table inet foreign"), "tcp dport 22 accept");
 }
 
+/* "chain prerouting { # handle 4": what tells a chain that stayed from one made anew. */
+static void chain_handle(char handle[32])
+{
+        const char *found = strstr(list("-a list chain inet aksegressd prerouting"), "chain prerouting { # handle ");
+
+        assert_non_null(found);
+        snprintf(handle, 32, "%.31s", found + strlen("chain prerouting { # "));
+        handle[strcspn(handle, "\n")] = '\0';
+}
+
+static void an_update_keeps_the_chains_that_packets_are_passing(void **state)
+{
+        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
+        char before[32], after[32], error[ERROR_SIZE] = "";
+
+        (void)state;
+        if (!in_namespace)
+                skip();
+        apply(&policy);
+        chain_handle(before);
+        policy.port_count = 1;
+        policy.config.refuse_with = CONFIG_REFUSE_WITH_DROP;
+        assert_int_equal(nftables_update(&policy, error, sizeof(error)), 0);
+        chain_handle(after);
+        assert_string_equal(before, after);
+        assert_null(strstr(list("list table inet aksegressd"), "reject with icmpx"));
+        assert_non_null(strstr(list("list table inet aksegressd"), "tproxy ip to :15001"));
+        assert_non_null(strstr(list("list set inet aksegressd steered_ports"), "elements = { 80 }"));
+}
+
+static void an_update_brings_back_a_table_that_somebody_flushed(void **state)
+{
+        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
+        char error[ERROR_SIZE] = "";
+
+        (void)state;
+        if (!in_namespace)
+                skip();
+        assert_int_equal(nftables_flush(error, sizeof(error)), 0);
+        assert_int_equal(nftables_update(&policy, error, sizeof(error)), 0);
+        assert_listed(list("list table inet aksegressd"), "tproxy ip to :15001");
+}
+
 static void flushing_nothing_is_fine(void **state)
 {
         char error[ERROR_SIZE] = "";
@@ -257,6 +300,8 @@ int main(void)
                 cmocka_unit_test(what_is_dropped_silently_is_not_rejected),
                 cmocka_unit_test(applying_again_replaces_and_does_not_add),
                 cmocka_unit_test(a_foreign_table_survives_apply_and_flush),
+                cmocka_unit_test(an_update_keeps_the_chains_that_packets_are_passing),
+                cmocka_unit_test(an_update_brings_back_a_table_that_somebody_flushed),
                 cmocka_unit_test(flushing_nothing_is_fine),
                 cmocka_unit_test(without_rights_the_old_rules_stay_and_the_error_says_why),
         };
