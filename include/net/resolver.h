@@ -1,7 +1,8 @@
 /*
  * Names to addresses: c-ares behind a bounded cache, one per worker. TTLs are clamped (floor 5 s, ceiling 1 h; negative
- * answers 5 s to 5 min, RFC 2308), an expired answer is served while it is refreshed (RFC 8767, at most 15 min), one query
- * is in flight per name and family. Everything bounded; needs no DNS to start. One thread (its event_base's) uses it.
+ * answers 5 s to 5 min, RFC 2308; failures 1 s, RFC 9520), an expired answer is served while it is refreshed (RFC 8767,
+ * at most 15 min), one query is in flight per name and family. Everything bounded; needs no DNS to start. One thread (its
+ * event_base's) uses it.
  */
 #pragma once
 
@@ -48,7 +49,7 @@ void resolver_free(struct resolver *resolver);
 MUST_CHECK int resolver_reconfigure(struct resolver *resolver, const struct config *config);
 
 /*
- * Looks a name up. The callback runs once, later, never inside this call, even when the answer is cached; the handle is
+ * Looks a name up; neither family: NOT_FOUND. The callback runs once, later, never inside this call, even when the answer is cached; the handle is
  * gone after it. An answer comes within the configured resolve timeout. Both families are waited for at most 50 ms after
  * the first positive one (RFC 8305 3). Returns 0 or -ENOMEM (no callback then).
  */
@@ -59,7 +60,8 @@ MUST_CHECK int resolver_lookup(struct resolver *resolver, const struct fqdn *nam
 void resolver_query_cancel(struct resolver_query *query);
 
 /* Whether the address was an answer for the name now or up to 15 min after that answer's TTL ran out. */
-bool resolver_recently_answered(const struct resolver *resolver, const struct fqdn *name, const struct net_address *address);
+bool resolver_recently_answered(const struct resolver *resolver, const struct fqdn *name,
+                                const struct net_address *address);
 
 /* For status and metrics. */
 struct resolver_statistics {
