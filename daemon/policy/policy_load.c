@@ -279,8 +279,6 @@ static int add_feature(struct loader *loader, struct policy_cluster *cluster, co
                 return 0;
         }
         struct policy_feature_use *use = &cluster->uses[feature - loader->policy->catalog->features];
-        if (use->enabled)
-                return 0;
         use->enabled = true;
         struct rule_source source = feature_source(feature);
         return rule_compiler_add(&loader->compiler, cluster, &source, cluster->allow.own, use);

@@ -15,8 +15,17 @@
 
 #include "policy/policy.h"
 
+/* What every configuration here begins with; clusters follow. Line 1 to 5. */
+#define POLICY_LAB_HEAD                                                                                                \
+        "listen: { transparent: { port: 15001 }, proxy: { address: 10.0.0.4, port: 3128 } }\n"                         \
+        "allowlist_dirs: [.]\n"                                                                                        \
+        "snat_pools:\n"                                                                                                \
+        "  - { name: main, addresses: [10.0.1.10-10.0.1.29] }\n"                                                       \
+        "clusters:\n"
+
 struct policy_lab {
         char directory[64];
+        const char *head; /* what every configuration begins with, POLICY_LAB_HEAD unless a test sets it */
         struct policy *policy;
         struct diagnostics *diagnostics;
 };
@@ -39,6 +48,7 @@ static inline int policy_lab_open(void **state)
         assert_non_null(lab);
         strcpy(lab->directory, "/tmp/aksegressd-policy-XXXXXX");
         assert_non_null(mkdtemp(lab->directory));
+        lab->head = POLICY_LAB_HEAD;
         *state = lab;
         policy_lab_write(lab, "core.allow",
                          "cloud AzurePublicCloud\n"
@@ -75,14 +85,6 @@ static inline int policy_lab_close(void **state)
         return 0;
 }
 
-/* What every configuration here begins with; clusters follow. Line 1 to 5. */
-#define POLICY_LAB_HEAD                                                                                                \
-        "listen: { transparent: { port: 15001 }, proxy: { address: 10.0.0.4, port: 3128 } }\n"                         \
-        "allowlist_dirs: [.]\n"                                                                                        \
-        "snat_pools:\n"                                                                                                \
-        "  - { name: main, addresses: [10.0.1.10-10.0.1.29] }\n"                                                       \
-        "clusters:\n"
-
 /* One cluster, 10.1.0.0/16 in westeurope, without its end: more keys may follow, indented by four. Lines 6 to 10. */
 #define POLICY_LAB_CLUSTER                                                                                             \
         "  - name: prod\n"                                                                                             \
@@ -100,7 +102,7 @@ static inline int policy_lab_try(struct policy_lab *lab, const char *clusters)
         policy_lab_unload(lab);
         snprintf(path, sizeof(path), "%s/aksegressd.yaml", lab->directory);
         char *text;
-        assert_true(asprintf(&text, "%s%s", POLICY_LAB_HEAD, clusters) >= 0);
+        assert_true(asprintf(&text, "%s%s", lab->head, clusters) >= 0);
         policy_lab_write(lab, "aksegressd.yaml", text);
         free(text);
         lab->diagnostics = diagnostics_new();

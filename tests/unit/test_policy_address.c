@@ -107,6 +107,39 @@ static void own_listeners_are_never_permitted(void **state)
         assert_check(lab, "10.0.1.30", 15001, REASON_COMPLETED);
 }
 
+static void a_listener_on_every_address_is_reached_by_all_of_this_host(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        lab->head = "listen: { proxy: { address: 0.0.0.0, port: 3128 } }\n"
+                    "allowlist_dirs: [.]\n"
+                    "snat_pools: [{ name: main, addresses: [10.0.1.10] }]\n"
+                    "clusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        assert_check(lab, "127.0.0.1", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "::1", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "0.0.0.0", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.1.10", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.1.11", 3128, REASON_COMPLETED);
+        assert_check(lab, "127.0.0.1", 3129, REASON_COMPLETED);
+        assert_check(lab, "127.0.0.1", 15001, REASON_COMPLETED); /* no transparent listener here */
+}
+
+static void a_listener_on_loopback_is_reached_by_the_unspecified_address_too(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        lab->head = "listen: { proxy: { address: 127.0.0.1, port: 3128 } }\n"
+                    "allowlist_dirs: [.]\n"
+                    "snat_pools: [{ name: main, addresses: [10.0.1.10] }]\n"
+                    "clusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        assert_check(lab, "127.0.0.1", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "0.0.0.0", 3128, REASON_OWN_ADDRESS);
+        assert_check(lab, "127.0.0.2", 3128, REASON_COMPLETED);
+        assert_check(lab, "10.0.1.10", 3128, REASON_COMPLETED);
+}
+
 static void no_address_at_all_is_refused(void **state)
 {
         struct policy_lab *lab = *state;
@@ -127,6 +160,8 @@ int main(void)
                 TEST(platform_addresses_are_never_permitted_in_any_form),
                 TEST(embedded_ipv4_needs_its_own_prefix_and_its_inner_address_permitted),
                 TEST(own_listeners_are_never_permitted),
+                TEST(a_listener_on_every_address_is_reached_by_all_of_this_host),
+                TEST(a_listener_on_loopback_is_reached_by_the_unspecified_address_too),
                 TEST(no_address_at_all_is_refused),
         };
 

@@ -77,6 +77,24 @@ static void another_location_is_named(void **state)
                     "allowed for location 'northeurope'; cluster 'prod' is in 'westeurope'");
 }
 
+static void what_two_changes_would_allow_gives_no_hint(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        policy_lab_write(lab, "ext.allow",
+                         "https {location}.dp.example.com:443\nhttps {registry}.{location}.azurecr.io:443 optional\n");
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
+        assert_hint(lab, HTTPS, "westeurope.dp.example.com", 443,
+                    "allowed by feature 'ext', not enabled for cluster 'prod'");
+        assert_hint(lab, HTTPS, "northeurope.dp.example.com", 443, "");
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    features: [ext]\n");
+        assert_hint(lab, HTTPS, "northeurope.dp.example.com", 443,
+                    "allowed for location 'northeurope'; cluster 'prod' is in 'westeurope'");
+        assert_hint(lab, HTTPS, "contoso.westeurope.azurecr.io", 443,
+                    "feature 'ext' would allow it with parameter 'registry'");
+        assert_hint(lab, HTTPS, "contoso.northeurope.azurecr.io", 443, "");
+}
+
 static void a_whole_destination_of_a_parameter_gives_no_hint(void **state)
 {
         struct policy_lab *lab = *state;
@@ -154,6 +172,7 @@ int main(void)
                 TEST(of_two_features_the_enabled_one_is_named),
                 TEST(a_condition_that_is_not_set_is_named),
                 TEST(another_location_is_named),
+                TEST(what_two_changes_would_allow_gives_no_hint),
                 TEST(a_whole_destination_of_a_parameter_gives_no_hint),
                 TEST(another_port_or_protocol_of_this_cluster_is_named),
                 TEST(the_name_above_a_wildcard_is_told_so),
