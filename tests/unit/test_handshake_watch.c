@@ -292,6 +292,36 @@ static void records_that_tls_does_not_know_are_refused(void **state)
         }
 }
 
+/* The header of a record; its payload does not matter. */
+static void build_header(unsigned type, unsigned length)
+{
+        work.length = 0;
+        hello_put_number(&work, 1, type);
+        hello_put_number(&work, 2, 0x0303);
+        hello_put_number(&work, 2, length);
+}
+
+static void records_may_be_as_long_as_tls_allows(void **state)
+{
+        struct handshake_watch watch;
+
+        (void)state;
+        build_header(23, 16384 + 256);
+        handshake_watch_start(&watch);
+        assert_int_equal(passed(&watch, work.bytes, work.length), 5);
+        build_header(23, 16384 + 257);
+        handshake_watch_start(&watch);
+        assert_refused(&watch, &work, REASON_BAD_CLIENT_HELLO);
+        build_header(22, 16384);
+        handshake_watch_start(&watch);
+        server_says(&watch, work.bytes, work.length);
+        assert_int_equal(watch.phase, HANDSHAKE_WATCH_SERVER_UNKNOWN);
+        build_header(22, 16385);
+        handshake_watch_start(&watch);
+        server_says(&watch, work.bytes, work.length);
+        assert_int_equal(watch.phase, HANDSHAKE_WATCH_DONE);
+}
+
 static void a_long_early_data_record_passes_in_pieces(void **state)
 {
         struct handshake_watch watch;
@@ -328,6 +358,7 @@ int main(void)
                 cmocka_unit_test(another_name_or_none_is_refused),
                 cmocka_unit_test(a_broken_second_hello_is_refused_with_its_reason),
                 cmocka_unit_test(records_that_tls_does_not_know_are_refused),
+                cmocka_unit_test(records_may_be_as_long_as_tls_allows),
                 cmocka_unit_test(a_long_early_data_record_passes_in_pieces),
         };
 

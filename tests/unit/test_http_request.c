@@ -132,6 +132,21 @@ static void every_prefix_of_a_valid_head_needs_more_but_not_too_much(void **stat
         }
 }
 
+static void what_is_needed_is_what_the_end_lacks(void **state)
+{
+        static const char end[] = "\r\n\r\n";
+        struct http_request request;
+
+        (void)state;
+        for (size_t length = 0; length < strlen(valid[0]); length++) {
+                size_t needed = 0, present = 3;
+                while (present > 0 && (length < present || memcmp(valid[0] + length - present, end, present) != 0))
+                        present--;
+                assert_int_equal(parse(valid[0], length, &request, &needed), HTTP_REQUEST_NEED_MORE);
+                assert_int_equal(needed, length + 4 - present);
+        }
+}
+
 static void what_follows_the_head_is_not_read(void **state)
 {
         struct http_request request;
@@ -203,6 +218,7 @@ static void what_cannot_start_a_request_line_is_not_http(void **state)
         assert_verdict("GET\t/ HTTP/1.1\r\n", HTTP_REQUEST_NOT_HTTP);
         assert_verdict("GE(T / HTTP/1.1\r\n", HTTP_REQUEST_NOT_HTTP);
         assert_verdict("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", HTTP_REQUEST_NOT_HTTP);
+        assert_verdict("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJK / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_REQUEST_NOT_HTTP);
         assert_verdict("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", HTTP_REQUEST_NEED_MORE);
         assert_verdict("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_REQUEST_OK);
 }
@@ -354,6 +370,14 @@ static void a_host_is_a_name_or_an_address_and_nothing_else(void **state)
         assert_verdict("CONNECT example.com:0 HTTP/1.1\r\n\r\n", HTTP_REQUEST_BAD_HOST);
         assert_verdict("CONNECT /example.com:443 HTTP/1.1\r\n\r\n", HTTP_REQUEST_BAD_HOST);
         assert_verdict("CONNECT http://example.com:443 HTTP/1.1\r\n\r\n", HTTP_REQUEST_BAD_HOST);
+}
+
+static void a_port_is_1_to_65535(void **state)
+{
+        (void)state;
+        assert_int_equal(parse_ok("GET / HTTP/1.1\r\nHost: a:1\r\n\r\n").port, 1);
+        assert_int_equal(parse_ok("GET / HTTP/1.1\r\nHost: a:65535\r\n\r\n").port, 65535);
+        assert_int_equal(parse_ok("CONNECT [::1]:65535 HTTP/1.1\r\n\r\n").port, 65535);
 }
 
 static void userinfo_is_refused(void **state)
@@ -567,6 +591,7 @@ int main(void)
                 cmocka_unit_test(the_server_is_the_host_field_of_an_origin_form_request),
                 cmocka_unit_test(the_server_of_a_proxy_request_is_in_its_target),
                 cmocka_unit_test(every_prefix_of_a_valid_head_needs_more_but_not_too_much),
+                cmocka_unit_test(what_is_needed_is_what_the_end_lacks),
                 cmocka_unit_test(what_follows_the_head_is_not_read),
                 cmocka_unit_test(a_flipped_bit_never_yields_a_server_that_is_not_on_the_wire),
                 cmocka_unit_test(random_damage_never_crashes),
@@ -577,6 +602,7 @@ int main(void)
                 cmocka_unit_test(nul_is_refused_anywhere),
                 cmocka_unit_test(bare_line_feeds_are_refused_at_once),
                 cmocka_unit_test(a_host_is_a_name_or_an_address_and_nothing_else),
+                cmocka_unit_test(a_port_is_1_to_65535),
                 cmocka_unit_test(userinfo_is_refused),
                 cmocka_unit_test(target_and_host_must_agree),
                 cmocka_unit_test(the_length_of_a_body_is_never_a_guess),

@@ -187,6 +187,7 @@ static int feed_chunks(const char *text)
 static const char *const valid_chunks[] = {
         "0\r\n\r\n",
         "5\r\nhello\r\n0\r\n\r\n",
+        "F\r\n0123456789abcde\r\n00\r\n\r\n",
         "0005;a=b;c=\"d\"\r\nhello\r\n000;x\r\n\r\n",
         "A\r\n"
         "0\r\n\r\n0\r\n\r\n"
@@ -279,8 +280,20 @@ static void lines_between_chunks_are_bounded(void **state)
         assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, length, 7), -EAGAIN);
         assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, length + 1, 7), -EBADMSG);
         memcpy(text, "0\r\nX:", 5);
+        /* The size line of the last chunk counts too. */
         assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, HTTP_BODY_MAX_TRAILERS, 7), -EAGAIN);
-        assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, HTTP_BODY_MAX_TRAILERS + 4, 7), -EBADMSG);
+        assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, HTTP_BODY_MAX_TRAILERS + 1, 7), -EBADMSG);
+}
+
+static void many_trailers_are_bounded_together(void **state)
+{
+        static char text[2 * HTTP_BODY_MAX_TRAILERS];
+        char *end = text + sprintf(text, "0\r\n");
+
+        (void)state;
+        while (end - text <= HTTP_BODY_MAX_TRAILERS)
+                end += sprintf(end, "X: y\r\n");
+        assert_int_equal(feed(HTTP_BODY_CHUNKED, 0, text, (size_t)(end - text), 1000), -EBADMSG);
 }
 
 static void many_chunks_are_no_longer_than_each(void **state)
@@ -319,6 +332,7 @@ int main(void)
                 cmocka_unit_test(a_malformed_chunk_is_refused),
                 cmocka_unit_test(a_reader_stays_bad_after_a_malformed_chunk),
                 cmocka_unit_test(lines_between_chunks_are_bounded),
+                cmocka_unit_test(many_trailers_are_bounded_together),
                 cmocka_unit_test(many_chunks_are_no_longer_than_each),
                 cmocka_unit_test(bodies_with_a_length_end_there),
         };
