@@ -3,26 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int load(const char *path, struct diagnostics *diagnostics, struct policy **ret)
-{
-        struct config *config;
-        int r = config_read(path, diagnostics, &config);
-
-        if (r < 0)
-                return r;
-        r = policy_load(config, diagnostics, ret);
-        if (r < 0)
-                config_free(config);
-        return r;
-}
-
 int offline_load(const char *path, struct policy **ret)
 {
         struct diagnostics *diagnostics = diagnostics_new();
         int r = -ENOMEM;
 
         if (diagnostics != NULL) {
-                r = load(path != NULL ? path : OFFLINE_DEFAULT_CONFIG, diagnostics, ret);
+                r = policy_read(path != NULL ? path : OFFLINE_DEFAULT_CONFIG, diagnostics, ret);
                 if (r < 0)
                         diagnostics_print(diagnostics, stderr);
         }

@@ -88,11 +88,26 @@ static void fill(struct config_reader *reader, const struct config_yaml_node *ro
         config_check_whole(reader, root, config);
 }
 
+/* Takes out clusters without what every further check builds on: their errors are told already. */
+static void drop_incomplete_clusters(struct config *config)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < config->cluster_count; i++) {
+                struct config_cluster *cluster = &config->clusters[i];
+                if (cluster->name.text != NULL && cluster->cloud.text != NULL && cluster->location.text != NULL)
+                        config->clusters[kept++] = *cluster;
+                else
+                        free_cluster(cluster);
+        }
+        config->cluster_count = kept;
+}
+
+/* The tree into a config, whole or without its bad parts. Returns 0 or -ENOMEM; errors are in diagnostics. */
 static int read_tree(const char *path, const struct config_yaml_node *root, struct diagnostics *diagnostics,
                      struct config **ret)
 {
         struct config_reader reader = { .path = path, .diagnostics = diagnostics };
-        size_t errors_before = diagnostics_error_count(diagnostics);
         struct config *config = calloc(1, sizeof(*config));
 
         if (config == NULL)
@@ -103,33 +118,45 @@ static int read_tree(const char *path, const struct config_yaml_node *root, stru
                 config_free(config);
                 return -ENOMEM;
         }
-        if (diagnostics_error_count(diagnostics) > errors_before) {
-                config_free(config);
-                return -EINVAL;
-        }
         *ret = config;
         return 0;
+}
+
+/* *ret_partial is set with -EINVAL, too, unless the text is no YAML. */
+static int read_text(const char *path, const char *text, size_t length, struct diagnostics *diagnostics,
+                     struct config **ret_partial)
+{
+        size_t errors_before = diagnostics_error_count(diagnostics);
+        struct config_yaml_node *root = NULL;
+        int r = config_yaml_parse(path, text, length, diagnostics, &root);
+
+        if (r < 0)
+                return r;
+        r = read_tree(path, root, diagnostics, ret_partial);
+        config_yaml_free(root);
+        if (r < 0 || diagnostics_error_count(diagnostics) == errors_before)
+                return r;
+        drop_incomplete_clusters(*ret_partial);
+        return -EINVAL;
+}
+
+/* Only a whole config goes out. */
+static int keep_whole(int r, struct config *partial, struct config **ret)
+{
+        if (r == 0)
+                *ret = partial;
+        else
+                config_free(partial);
+        return r;
 }
 
 int config_read_text(const char *path, const char *text, size_t length, struct diagnostics *diagnostics,
                      struct config **ret)
 {
-        size_t errors_before = diagnostics_error_count(diagnostics);
-        struct config_yaml_node *root = NULL;
-        struct config *config = NULL;
-        int r = config_yaml_parse(path, text, length, diagnostics, &root);
+        struct config *partial = NULL;
+        int r = read_text(path, text, length, diagnostics, &partial);
 
-        if (r < 0)
-                return r;
-        r = read_tree(path, root, diagnostics, &config);
-        config_yaml_free(root);
-        if (r == 0 && diagnostics_error_count(diagnostics) > errors_before) { /* duplicate keys */
-                config_free(config);
-                return -EINVAL;
-        }
-        if (r == 0)
-                *ret = config;
-        return r;
+        return keep_whole(r, partial, ret);
 }
 
 /* Reads until the end or one byte past the maximum. Returns 0 or -errno. */
@@ -173,11 +200,13 @@ static int load_file(const char *path, char **ret, size_t *ret_length)
         return 0;
 }
 
-int config_read(const char *path, struct diagnostics *diagnostics, struct config **ret)
+int config_read_partial(const char *path, struct diagnostics *diagnostics, struct config **ret)
 {
         struct diagnostic_place place = { .file = path };
         char *text = NULL;
         size_t length = 0;
+
+        *ret = NULL;
         int r = load_file(path, &text, &length);
 
         if (r == -ENOMEM)
@@ -191,7 +220,15 @@ int config_read(const char *path, struct diagnostics *diagnostics, struct config
                 diagnostics_error(diagnostics, &place, "cannot be read: %s", strerror(-r));
         if (r < 0)
                 return -EINVAL;
-        r = config_read_text(path, text, length, diagnostics, ret);
+        r = read_text(path, text, length, diagnostics, ret);
         free(text);
         return r;
+}
+
+int config_read(const char *path, struct diagnostics *diagnostics, struct config **ret)
+{
+        struct config *partial;
+        int r = config_read_partial(path, diagnostics, &partial);
+
+        return keep_whole(r, partial, ret);
 }

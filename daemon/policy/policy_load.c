@@ -558,3 +558,24 @@ int policy_load(struct config *config, struct diagnostics *diagnostics, struct p
         *ret = loader.policy;
         return 0;
 }
+
+int policy_read(const char *path, struct diagnostics *diagnostics, struct policy **ret)
+{
+        struct config *config;
+        struct policy *policy;
+        int config_result = config_read_partial(path, diagnostics, &config);
+
+        if (config == NULL)
+                return config_result;
+        int r = policy_load(config, diagnostics, &policy);
+        if (r < 0) {
+                config_free(config);
+                return r;
+        }
+        if (config_result < 0) {
+                policy_unref(policy);
+                return config_result;
+        }
+        *ret = policy;
+        return 0;
+}

@@ -51,19 +51,6 @@ struct daemon {
         bool failed;
 };
 
-int daemon_load(const char *config_path, struct diagnostics *diagnostics, struct policy **ret)
-{
-        struct config *config;
-        int r = config_read(config_path, diagnostics, &config);
-
-        if (r < 0)
-                return r;
-        r = policy_load(config, diagnostics, ret);
-        if (r < 0)
-                config_free(config);
-        return r;
-}
-
 static const struct config *daemon_config(const struct daemon *daemon)
 {
         return generation_config(daemon->generation);
@@ -191,7 +178,7 @@ static void daemon_reload(struct daemon *daemon)
         int r = -ENOMEM;
 
         if (diagnostics != NULL) {
-                r = daemon_load(daemon->config_path, diagnostics, &policy);
+                r = policy_read(daemon->config_path, diagnostics, &policy);
                 log_diagnostics(diagnostics);
                 if (r == -EINVAL)
                         snprintf(error, sizeof(error), "%zu errors in the configuration",

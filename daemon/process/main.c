@@ -42,7 +42,7 @@ static struct policy *load(const char *config_path)
 
         if (diagnostics == NULL)
                 return NULL;
-        int r = daemon_load(config_path, diagnostics, &policy);
+        int r = policy_read(config_path, diagnostics, &policy);
         diagnostics_print(diagnostics, stderr);
         if (r < 0 && diagnostics_error_count(diagnostics) == 0)
                 fprintf(stderr, "%s: %s\n", config_path, strerror(-r));

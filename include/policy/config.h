@@ -177,6 +177,12 @@ struct config {
 MUST_CHECK int config_read(const char *path, struct diagnostics *diagnostics, struct config **ret);
 
 /*
+ * The same, but with -EINVAL *ret is what could be read, without the bad parts: to be checked further, so that every error
+ * is told at once, and then freed; never to be used. NULL where nothing could be read.
+ */
+MUST_CHECK int config_read_partial(const char *path, struct diagnostics *diagnostics, struct config **ret);
+
+/*
  * The same for length bytes of YAML in memory; path stands in for the file's name in messages, and relative paths in
  * the text are taken from its directory.
  */

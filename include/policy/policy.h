@@ -68,6 +68,12 @@ struct policy_verdict {
  */
 MUST_CHECK int policy_load(struct config *config, struct diagnostics *diagnostics, struct policy **ret);
 
+/*
+ * Reads the configuration at path and builds its policy: config_read and policy_load in one, telling the errors of both
+ * even where the first finds some. Returns as policy_load.
+ */
+MUST_CHECK int policy_read(const char *path, struct diagnostics *diagnostics, struct policy **ret);
+
 struct policy *policy_ref(struct policy *policy);
 
 /* Takes NULL. The last one frees the policy and its config. */
