@@ -5,7 +5,8 @@ set -euo pipefail
 
 build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev)
 demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
-check=(python3-pytest libcmocka-dev libjansson-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget)
+check=(python3-pytest libcmocka-dev libjansson-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
+       debootstrap systemd-container)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
 optional=(chromium)
 
