@@ -208,7 +208,8 @@ def check_format():
 
 def check_cppcheck():
     """cppcheck's warnings that are worth having."""
-    yield from output_of("cppcheck", "--quiet", "--std=c11", "--enable=warning,portability,performance", "--inline-suppr",
+    queues = next(pathlib.Path("/usr/include").glob("**/sys/queue.h"))  # its macros look like syntax errors unexpanded
+    yield from output_of("cppcheck", f"--include={queues}", "--quiet", "--std=c11", "--enable=warning,portability,performance", "--inline-suppr",
                          "--error-exitcode=1", "-j2", "-Iinclude", "-D_GNU_SOURCE", '-DAKSEGRESSD_VERSION=""', '-DAKSEGRESSD_DATADIR=""',
                          '-DAKSEGRESSD_SYSCONFDIR=""', "--suppress=missingIncludeSystem", "--suppress=unmatchedSuppression",
                          "--template={file}:{line}: {severity}: {message} [{id}]", "daemon", *(["ctl"] if (ROOT / "ctl").is_dir() else []))
