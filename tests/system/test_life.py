@@ -33,18 +33,19 @@ def test_check_config_accepts_the_lab(lab):
 
 
 def test_check_config_reports_every_error_with_its_place(lab):
-    """Five errors in one file: five lines with file, line and column, exit 1."""
+    """Six errors in one file, of keys, values, rules and features: six lines with file, line and column, exit 1."""
     config = configuration(lab)
     config["nonsense"] = 1
     config["clusters"][0]["mode"] = "enforec"
     config["clusters"][0]["sources"].append("10.0.0.1/8")
     config["clusters"][0]["allow"].append("https *foo.com:443")
     config["timeouts"]["idle"] = "soon"
+    config["clusters"][0]["features"].append("monitro")
     done, path = check_config(lab, config)
     assert done.returncode == 1
     places = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(f"{path}:")]
-    assert len(places) >= 5, done.stdout + done.stderr
-    for word in ("nonsense", "enforec", "10.0.0.1/8", "*foo.com", "soon"):
+    assert len(places) >= 6, done.stdout + done.stderr
+    for word in ("nonsense", "enforec", "10.0.0.1/8", "*foo.com", "soon", "monitro"):
         assert any(word in line for line in places), places
     for line in places:
         assert [part.isdigit() for part in line[len(path) + 1:].split(":")[:2]] == [True, True], line

@@ -123,7 +123,7 @@ def test_pipelined_requests_are_answered_in_order(daemon, client):
     found = [rest.find(f"origin={name}".encode()) >= 0 and rest.find(f"uri=/{index}".encode()) for index, name in enumerate(names)]
     assert found == sorted(found) and found[0] > 0, rest
     daemon.wait_record(fqdn="second.allowed.example")
-    assert len(daemon.matching(fqdn="first.allowed.example", action="allow")) == 3
+    wait_for(lambda: len(daemon.matching(fqdn="first.allowed.example", action="allow")) == 3, "three records")
 
 
 def test_a_request_body_is_passed_on(daemon, client, lab):
