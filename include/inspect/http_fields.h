@@ -40,7 +40,7 @@ enum http_head_status {
         HTTP_HEAD_OK = 0,
         HTTP_HEAD_NEED_MORE,
         HTTP_HEAD_MALFORMED, /* a line that does not end in CR LF */
-        HTTP_HEAD_TOO_LARGE,
+        HTTP_HEAD_TOO_LARGE, /* over maximum, or over HTTP_HEAD_MAX_FIELDS, said at the first line too many */
 };
 
 /* A head taken apart: its first line and its field lines, both without the empty line at the end. */
@@ -96,6 +96,6 @@ struct http_fields {
  * than chunked, and a Connection field that names Host, Content-Length, Transfer-Encoding, Trailer or Expect: who obeys it
  * drops them, who does not keeps them, and the two see different messages.
  *
- * Returns 0, -EBADMSG, or -E2BIG: more than HTTP_HEAD_MAX_FIELDS or HTTP_HEAD_MAX_OPTIONS. *ret is written on success only.
+ * Returns 0, -EBADMSG, or -E2BIG: more than HTTP_HEAD_MAX_OPTIONS. *ret is written on success only.
  */
 MUST_CHECK int http_fields_parse(struct http_text fields, struct http_fields *ret);

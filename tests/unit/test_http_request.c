@@ -499,6 +499,8 @@ static void heads_have_limits(void **state)
         assert_verdict(text, HTTP_REQUEST_OK);
         build_fields(text, HTTP_HEAD_MAX_FIELDS);
         assert_verdict(text, HTTP_REQUEST_TOO_LARGE);
+        text[strlen(text) - 2] = '\0';
+        assert_verdict(text, HTTP_REQUEST_TOO_LARGE);
 
         memset(text, 'a', sizeof(text));
         memcpy(text, ORIGIN "X: ", start);
