@@ -46,17 +46,17 @@ struct policy_request {
 /* The answer. Pointers are owned by the policy and live as long as a reference to it is held. */
 struct policy_verdict {
         enum policy_action action;
-        enum reason reason;             /* REASON_COMPLETED where action is POLICY_ALLOW */
+        enum reason reason; /* REASON_COMPLETED where action is POLICY_ALLOW */
         /*
          * A tcp or udp rule decided: what the connection speaks does not matter. Where to dial is another question: such a
          * rule may match by name, so dial request.address only if policy_network_rule_covers it.
          */
         bool by_network_rule;
-        const char *feature;            /* "core", …, or "allow", "deny" for the cluster's own rules; NULL: no rule matched */
-        const char *rule_file;          /* NULL: no rule matched */
+        const char *feature;   /* "core", …, or "allow", "deny" for the cluster's own rules; NULL: no rule matched */
+        const char *rule_file; /* NULL: no rule matched */
         unsigned rule_line;
         char rule_text[POLICY_RULE_TEXT_SIZE]; /* canonical, "https *.github.com:443"; "" : no rule matched */
-        char hint[POLICY_HINT_SIZE];    /* what would have allowed it; "": nothing known */
+        char hint[POLICY_HINT_SIZE];           /* what would have allowed it; "": nothing known */
 };
 
 /*

@@ -28,8 +28,8 @@ struct worker_shared {
  * Opens the worker's listeners and resolver, without running yet. index is also its number at the record writer. Takes a
  * reference of its own to generation. Returns 0, or -Exxx with a sentence in error.
  */
-MUST_CHECK int worker_new(unsigned index, const struct worker_shared *shared, struct generation *generation, char *error,
-                          size_t error_size, struct worker **ret);
+MUST_CHECK int worker_new(unsigned index, const struct worker_shared *shared, struct generation *generation,
+                          char *error, size_t error_size, struct worker **ret);
 
 /* Starts the thread. */
 MUST_CHECK int worker_start(struct worker *worker);

@@ -195,15 +195,15 @@ def check_make_targets():
     if not (ROOT / "README.md").exists():
         yield "README.md: there is none"
     for path in files("README.md", "CONTRIBUTING.md", "docs/*.md"):
-        for line in re.findall(r"`(?:sudo )?make ([^`]*)`|^\s{4,}(?:sudo )?make (.*)$", text(path), re.M):
-            for word in "".join(line).split("#")[0].split():
-                if re.fullmatch(r"[a-z-]+", word) and word not in targets:
+        for line in re.findall(r"`([^`\n]*)`|^ {4,}(.*)$", text(path), re.M):
+            for word in re.findall(r"\bmake ([a-z][a-z-]*)\b(?!=)", "".join(line).split("#")[0]):
+                if word not in targets:
                     yield f"{name(path)}: the Makefile has no target {word}"
 
 
 def check_format():
-    """clang-format 14 would change nothing."""
-    yield from output_of("clang-format-14", "--dry-run", "-Werror", *c_files())[:60]
+    """clang-format 14 would change nothing (tables, one row a line, are left as they are)."""
+    yield from output_of("clang-format-14", "--dry-run", "-Werror", *(path for path in c_files() if not path.name.endswith("_table.h")))[:60]
 
 
 def check_cppcheck():

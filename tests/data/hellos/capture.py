@@ -5,6 +5,7 @@ Needs openssl, curl and gnutls-cli. Everything stays on loopback: a listener tak
 The session for the PSK hellos comes from an `openssl s_server` with a throw-away key.
 """
 import pathlib
+import select
 import socket
 import subprocess
 import tempfile
@@ -98,7 +99,7 @@ def session_file(directory):
     try:
         deadline = time.monotonic() + 10
         while not pathlib.Path(session).exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+            select.select([], [], [], 0.1)
     finally:
         stop(client)
         stop(server)
