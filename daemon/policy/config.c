@@ -88,19 +88,59 @@ static void fill(struct config_reader *reader, const struct config_yaml_node *ro
         config_check_whole(reader, root, config);
 }
 
-/* Takes out clusters without what every further check builds on: their errors are told already. */
+/* Takes out the elements that could not be read, whose errors are told already; so do the next three. */
+static void drop_missing_texts(struct config_text *texts, size_t *count)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < *count; i++)
+                if (texts[i].text != NULL)
+                        texts[kept++] = texts[i];
+        *count = kept;
+}
+
+static void drop_incomplete_parameters(struct config_cluster *cluster)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < cluster->parameter_count; i++) {
+                struct config_parameter *parameter = &cluster->parameters[i];
+                drop_missing_texts(parameter->values, &parameter->value_count);
+                if (parameter->name.text != NULL)
+                        cluster->parameters[kept++] = *parameter;
+                else
+                        free_texts(parameter->values, parameter->value_count);
+        }
+        cluster->parameter_count = kept;
+}
+
 static void drop_incomplete_clusters(struct config *config)
 {
         size_t kept = 0;
 
         for (size_t i = 0; i < config->cluster_count; i++) {
                 struct config_cluster *cluster = &config->clusters[i];
-                if (cluster->name.text != NULL && cluster->cloud.text != NULL && cluster->location.text != NULL)
-                        config->clusters[kept++] = *cluster;
-                else
+                if (cluster->name.text == NULL || cluster->cloud.text == NULL || cluster->location.text == NULL) {
                         free_cluster(cluster);
+                        continue;
+                }
+                drop_missing_texts(cluster->features, &cluster->feature_count);
+                drop_missing_texts(cluster->allow, &cluster->allow_count);
+                drop_missing_texts(cluster->deny, &cluster->deny_count);
+                drop_incomplete_parameters(cluster);
+                config->clusters[kept++] = *cluster;
         }
         config->cluster_count = kept;
+}
+
+static void drop_missing_directories(struct config *config)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < config->allowlist_dir_count; i++)
+                if (config->allowlist_dirs[i] != NULL)
+                        config->allowlist_dirs[kept++] = config->allowlist_dirs[i];
+        config->allowlist_dir_count = kept;
 }
 
 /* The tree into a config, whole or without its bad parts. Returns 0 or -ENOMEM; errors are in diagnostics. */
@@ -137,6 +177,7 @@ static int read_text(const char *path, const char *text, size_t length, struct d
         if (r < 0 || diagnostics_error_count(diagnostics) == errors_before)
                 return r;
         drop_incomplete_clusters(*ret_partial);
+        drop_missing_directories(*ret_partial);
         return -EINVAL;
 }
 
