@@ -243,6 +243,45 @@ static void too_many_shapes_are_an_error_with_a_place(void **state)
                            "/list.txt:65:1: too many different places of '*'");
 }
 
+/* Every kind of element that a broken configuration lacks, with a broken rule behind them. */
+static void errors_of_rules_are_told_beside_those_of_values(void **state)
+{
+        struct policy_lab *lab = *state;
+        char path[256], text[2048];
+        struct policy *policy;
+
+        policy_lab_write(lab, "off.allow", "https *b.com:443\n");
+        snprintf(path, sizeof(path), "%s/broken.yaml", lab->directory);
+        snprintf(text, sizeof(text),
+                 "listen: { proxy: { address: 10.0.0.4, port: 3128 } }\n"
+                 "allowlist_dirs: [., {}]\n"
+                 "snat_pools: [{ name: main, addresses: [10.0.1.10, x] }]\n"
+                 "clusters:\n%s"
+                 "    features: [[], 'A B', off]\n"
+                 "    parameters: { 'A B': c, ok: ['a b', 'c'], none: 'a b' }\n"
+                 "    allow: [{}, tcp a.com]\n"
+                 "    deny: [[]]\n"
+                 "    api_server: 1.2.3.4\n"
+                 "    private_destinations: [x]\n"
+                 "  - { sources: [10.9.0.0/16] }\n",
+                 POLICY_LAB_CLUSTER);
+        policy_lab_write(lab, "broken.yaml", text);
+        struct diagnostics *diagnostics = diagnostics_new();
+        assert_int_equal(policy_read(path, diagnostics, &policy), -EINVAL);
+        const char *const expected[] = { "off.allow:1:7:", "broken.yaml:12:21: 'a.com' has no port",
+                                         "broken.yaml:10:16:" };
+        for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+                bool found = false;
+                for (size_t j = 0; j < diagnostics_line_count(diagnostics); j++)
+                        found = found || strstr(diagnostics_line(diagnostics, j), expected[i]) != NULL;
+                if (!found) {
+                        diagnostics_print(diagnostics, stderr);
+                        fail_msg("nothing says '%s'", expected[i]);
+                }
+        }
+        diagnostics_free(diagnostics);
+}
+
 struct feature_note {
         const char *wanted;
         struct policy_feature_line line;
@@ -307,6 +346,7 @@ int main(void)
                 TEST(a_broken_list_is_reported_once_however_many_clusters_use_it),
                 TEST(a_list_that_cannot_be_read_is_an_error_at_its_entry),
                 TEST(too_many_shapes_are_an_error_with_a_place),
+                TEST(errors_of_rules_are_told_beside_those_of_values),
                 TEST(features_tell_what_is_inactive_and_why),
         };
 
