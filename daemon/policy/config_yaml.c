@@ -12,6 +12,7 @@ struct builder {
         struct config_yaml_node *open; /* the innermost list or mapping that has not ended */
         char *key;                     /* of the value that comes next in a mapping, owned */
         struct config_place key_place;
+        struct config_place last_place;
         bool key_is_duplicate;
         unsigned depth;
         unsigned documents;
@@ -29,14 +30,15 @@ static struct diagnostic_place file_place(const char *path, struct config_place 
                 diagnostics_error((builder)->diagnostics, &error_place, __VA_ARGS__);                                  \
         } while (0)
 
-/* libfyaml counts from 0, and an empty value has no mark: it stands where its key does. */
-static struct config_place event_place(const struct builder *builder, struct fy_event *event)
+/* libfyaml counts from 0. What is empty has no mark: it stands where the last thing did, which is its key if it has one. */
+static struct config_place event_place(struct builder *builder, struct fy_event *event)
 {
         const struct fy_mark *mark = fy_event_start_mark(event);
 
-        if (mark == NULL)
-                return builder->key_place;
-        return (struct config_place){ .line = (unsigned)mark->line + 1, .column = (unsigned)mark->column + 1 };
+        if (mark != NULL)
+                builder->last_place =
+                        (struct config_place){ .line = (unsigned)mark->line + 1, .column = (unsigned)mark->column + 1 };
+        return builder->last_place;
 }
 
 static struct config_yaml_node *node_new(enum config_yaml_kind kind, struct config_place place)
@@ -373,31 +375,63 @@ static size_t utf8_length(const unsigned char *bytes, size_t left)
         return 0;
 }
 
+/* What is looked at before libfyaml is, and where the look has come to. */
+struct scan {
+        struct config_place place;
+        size_t indicators;
+};
+
+/* Whether the character is one that a configuration may have here; if not, that is reported. */
+static bool character_is_fine(struct builder *builder, struct scan *scan, unsigned char character)
+{
+        if ((character < ' ' && character != '\t' && character != '\n' && character != '\r') || character == 0x7f) {
+                BUILDER_ERROR(builder, scan->place, "control character 0x%02x: only text is allowed here", character);
+                return false;
+        }
+        if (character == '%' && scan->place.column == 1) {
+                BUILDER_ERROR(builder, scan->place,
+                              "a line that begins with '%%', a YAML directive: a configuration needs none");
+                return false;
+        }
+        if (character != '\0' && strchr("[]{},&*?", character) != NULL &&
+            ++scan->indicators > CONFIG_YAML_MAX_INDICATORS) {
+                BUILDER_ERROR(
+                        builder, scan->place,
+                        "more than %d brackets and commas: keep long lists of rules in files of their own (file:PATH)",
+                        CONFIG_YAML_MAX_INDICATORS);
+                return false;
+        }
+        return true;
+}
+
 /*
  * libfyaml 0.7 takes a byte that is not UTF-8 for the end of the input, without an error: half a configuration would be
- * in force. NUL and other control characters end lines and texts in ways that nobody sees.
+ * in force. NUL and other control characters end lines and texts in ways that nobody sees. Its time for
+ * a line of '%' grows with the square of its length, and it reads ahead without bound behind a bracket, so that 8 MiB of
+ * them cost it 3 GiB.
  */
-static bool characters_are_fine(struct builder *builder, const char *text, size_t length)
+static bool text_is_fine(struct builder *builder, const char *text, size_t length)
 {
-        struct config_place place = { .line = 1, .column = 1 };
+        struct scan scan = { .place = { .line = 1, .column = 1 } };
 
         for (size_t i = 0; i < length;) {
                 unsigned char first = (unsigned char)text[i];
                 const void *here = text + i;
                 size_t size = utf8_length(here, length - i);
                 if (size == 0) {
-                        BUILDER_ERROR(builder, place, "byte 0x%02x is not UTF-8: save the file in that encoding",
+                        BUILDER_ERROR(builder, scan.place, "byte 0x%02x is not UTF-8: save the file in that encoding",
                                       first);
                         return false;
                 }
-                if ((first < ' ' && first != '\t' && first != '\n' && first != '\r') || first == 0x7f) {
-                        BUILDER_ERROR(builder, place, "control character 0x%02x: only text is allowed here", first);
+                if (!character_is_fine(builder, &scan, first))
                         return false;
-                }
-                place.column++;
+                if (i > 0 || size != 3 || memcmp(text, "\xef\xbb\xbf", 3) != 0) /* a byte order mark takes no column */
+                        scan.place.column++;
+                if (first == '\r')
+                        scan.place.column = 1;
                 if (first == '\n') {
-                        place.line++;
-                        place.column = 1;
+                        scan.place.line++;
+                        scan.place.column = 1;
                 }
                 i += size;
         }
@@ -409,7 +443,7 @@ static int parse_text(struct builder *builder, const char *text, size_t length)
         struct fy_diag *diag;
         int r;
 
-        if (!characters_are_fine(builder, text, length))
+        if (!text_is_fine(builder, text, length))
                 return -EINVAL;
         diag = collecting_diag_new();
         if (diag == NULL)

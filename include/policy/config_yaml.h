@@ -12,8 +12,9 @@
 
 #define CONFIG_YAML_MAX_DEPTH 16
 #define CONFIG_YAML_MAX_NODES 500000
-#define CONFIG_YAML_MAX_KEYS 1000        /* of one mapping */
-#define CONFIG_YAML_MAX_TEXT_LENGTH 4096 /* bytes of one key or value */
+#define CONFIG_YAML_MAX_KEYS 1000         /* of one mapping */
+#define CONFIG_YAML_MAX_INDICATORS 500000 /* brackets, commas and the like; libfyaml takes 350 bytes for each */
+#define CONFIG_YAML_MAX_TEXT_LENGTH 4096  /* bytes of one key or value */
 
 enum config_yaml_kind {
         CONFIG_YAML_EMPTY = 0, /* "key:" with nothing behind it, ~ or null */

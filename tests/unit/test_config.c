@@ -343,13 +343,16 @@ static void a_pool_has_at_most_4096_addresses(void **state)
                      "c.yaml:4:3: snat_pools.addresses: 4097 addresses in one pool: at most 4096 are allowed");
 }
 
+#define CLUSTERS_MISSING                                                                                               \
+        "c.yaml:1:1: clusters is missing: who may reach what: a list of { name, sources, cloud, location, snat_pool, " \
+        "… }"
+
 static void required_keys_are_missed_by_name(void **state)
 {
         struct reading reading = read_text("workers: 2\n");
         static const char *const expected[] = {
                 "c.yaml:1:1: snat_pools is missing: addresses to send from: a list of { name, addresses, selection }",
-                "c.yaml:1:1: clusters is missing: who may reach what: a list of { name, sources, cloud, location, "
-                "snat_pool, … }",
+                CLUSTERS_MISSING,
                 "c.yaml:1:1: listen: nothing to do: give listen.transparent, listen.proxy or both",
         };
 
@@ -425,6 +428,25 @@ static void bytes_that_are_no_text_are_refused(void **state)
         assert_string_equal(diagnostics_line(diagnostics, 0),
                             "c.yaml:1:11: control character 0x00: only text is allowed here");
         diagnostics_free(diagnostics);
+}
+
+/* libfyaml 0.7 takes very long for the first, and gigabytes for the second. */
+static void what_would_overwhelm_the_library_does_not_reach_it(void **state)
+{
+        static char brackets[CONFIG_MAX_FILE_BYTES];
+
+        (void)state;
+        assert_error("workers: 1\n%%%%%%%%%%\n",
+                     "c.yaml:2:1: a line that begins with '%', a YAML directive: a configuration needs none");
+        assert_error("\xef\xbb\xbf%%%%%%%%%%\n",
+                     "c.yaml:1:1: a line that begins with '%', a YAML directive: a configuration needs none");
+        assert_error("workers: 1\r%%%%%%%%%%\n",
+                     "c.yaml:1:1: a line that begins with '%', a YAML directive: a configuration needs none");
+        memset(brackets, '[', sizeof(brackets) - 1);
+        assert_error(
+                brackets,
+                "c.yaml:1:500001: more than 500000 brackets and commas: keep long lists of rules in files of their own "
+                "(file:PATH)");
 }
 
 static void a_syntax_error_has_its_place(void **state)
@@ -522,6 +544,7 @@ int main(void)
                 cmocka_unit_test(unknown_keys_get_the_nearest_or_all_that_are_known),
                 cmocka_unit_test(yaml_that_a_configuration_has_no_use_for_is_refused),
                 cmocka_unit_test(bytes_that_are_no_text_are_refused),
+                cmocka_unit_test(what_would_overwhelm_the_library_does_not_reach_it),
                 cmocka_unit_test(a_syntax_error_has_its_place),
                 cmocka_unit_test(relative_paths_are_taken_from_the_file_s_directory),
                 cmocka_unit_test(every_cut_and_every_changed_byte_is_survived),
