@@ -13,6 +13,12 @@
 
 #include "kernel/rtnetlink.h"
 
+/* strerror, and what helps against the likeliest one. */
+static const char *explain(int code)
+{
+        return code == -EPERM ? "Operation not permitted (needs CAP_NET_ADMIN)" : strerror(-code);
+}
+
 /* Room for the few attributes that a rule or a route takes. */
 struct message {
         char bytes[512] __attribute__((aligned(NLMSG_ALIGNTO)));
@@ -117,7 +123,7 @@ static int verify(uint8_t family, uint32_t mark, char *error, size_t error_size)
 
         if (r < 0)
                 return fail(error, error_size, r, "policy routing for %s: reading it back: %s", family_name(family),
-                            strerror(-r));
+                            explain(r));
         if (!is_local)
                 return fail(error, error_size, -EEXIST,
                             "policy routing for %s: packets with mark 0x%x are not delivered locally: another rule "
@@ -136,11 +142,11 @@ static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t erro
         if (r < 0 && r != -EEXIST)
                 return fail(error, error_size, r,
                             "policy routing for %s: adding the route 'local default dev lo table %d': %s",
-                            family_name(family), POLICY_ROUTING_TABLE, strerror(-r));
+                            family_name(family), POLICY_ROUTING_TABLE, explain(r));
         r = change_rule(family, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark);
         if (r < 0 && r != -EEXIST)
                 return fail(error, error_size, r, "policy routing for %s: adding the rule 'fwmark 0x%x lookup %d': %s",
-                            family_name(family), mark, POLICY_ROUTING_TABLE, strerror(-r));
+                            family_name(family), mark, POLICY_ROUTING_TABLE, explain(r));
         return verify(family, mark, error, error_size);
 }
 
@@ -162,11 +168,11 @@ static int remove_family(uint8_t family, uint32_t mark, char *error, size_t erro
 
         if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
                 return fail(error, error_size, r, "policy routing for %s: removing the rule: %s", family_name(family),
-                            strerror(-r));
+                            explain(r));
         r = change_route(family, RTM_DELROUTE, 0);
         if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
                 return fail(error, error_size, r, "policy routing for %s: removing the route: %s", family_name(family),
-                            strerror(-r));
+                            explain(r));
         return 0;
 }
 

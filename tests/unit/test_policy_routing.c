@@ -123,6 +123,23 @@ static void a_foreign_route_in_our_table_is_reported(void **state)
         ensure();
 }
 
+/* The last test: the namespace has no IPv6 afterwards. */
+static void without_ipv6_the_rest_is_set_up(void **state)
+{
+        char error[ERROR_SIZE] = "";
+
+        (void)state;
+        if (!in_namespace)
+                skip();
+        assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
+        assert_string_equal(run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1 2>&1"),
+                            "");
+        ensure();
+        assert_int_equal(count(run("ip -4 rule"), "lookup 27751"), 1);
+        assert_int_equal(count(run("ip -6 rule"), "lookup 27751"), 0);
+        assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
+}
+
 static int enter(void **state)
 {
         (void)state;
@@ -138,6 +155,7 @@ int main(void)
                 cmocka_unit_test(what_is_missing_comes_back),
                 cmocka_unit_test(a_stronger_rule_of_others_is_reported),
                 cmocka_unit_test(a_foreign_route_in_our_table_is_reported),
+                cmocka_unit_test(without_ipv6_the_rest_is_set_up),
         };
 
         return cmocka_run_group_tests(tests, enter, NULL);
