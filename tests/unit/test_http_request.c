@@ -6,80 +6,7 @@
 
 #include <cmocka.h>
 
-#include "guarded.h"
-#include "inspect/http_fields.h"
-#include "inspect/http_request.h"
-
-#define ORIGIN "GET / HTTP/1.1\r\nHost: example.com\r\n"
-
-static struct guarded guarded;
-
-static int open_guard(void **state)
-{
-        (void)state;
-        guarded_open(&guarded, 2 * HTTP_REQUEST_MAX_BYTES);
-        return 0;
-}
-
-static int close_guard(void **state)
-{
-        (void)state;
-        guarded_close(&guarded);
-        return 0;
-}
-
-static enum http_request_status parse(const char *bytes, size_t length, struct http_request *ret, size_t *ret_needed)
-{
-        return http_request_parse(guarded_copy(&guarded, bytes, length), length, ret, ret_needed);
-}
-
-static enum http_request_status verdict(const char *text)
-{
-        struct http_request request;
-        size_t needed;
-
-        return parse(text, strlen(text), &request, &needed);
-}
-
-static void assert_verdict(const char *text, enum http_request_status expected)
-{
-        enum http_request_status status = verdict(text);
-
-        if (status != expected)
-                print_error("%s", text);
-        assert_int_equal(status, expected);
-}
-
-static struct http_request parse_ok(const char *text)
-{
-        struct http_request request;
-        size_t needed;
-
-        if (parse(text, strlen(text), &request, &needed) != HTTP_REQUEST_OK)
-                print_error("%s", text);
-        assert_int_equal(parse(text, strlen(text), &request, &needed), HTTP_REQUEST_OK);
-        assert_int_equal(request.length, strlen(text));
-        return request;
-}
-
-/* Request heads that must be read, of each kind. */
-static const char *const valid[] = {
-        "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
-        "GET / HTTP/1.1\r\nhOST:Example.COM.:8080 \t\r\n\r\n",
-        "GET /a/b?c=d&e=%20 HTTP/1.1\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nHost: example.com\r\n\r\n",
-        "HEAD / HTTP/1.0\r\nHost: example.com\r\n\r\n",
-        "POST /upload HTTP/1.1\r\nHost: example.com\r\nContent-Length: 12\r\nExpect: 100-Continue\r\n\r\n",
-        "POST /upload HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\nTrailer: Digest\r\n\r\n",
-        "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n",
-        "GET http://example.com/path HTTP/1.1\r\nHost: example.com:80\r\nProxy-Connection: keep-alive\r\n\r\n",
-        "GET HTTP://EXAMPLE.com:8080?q HTTP/1.1\r\nHost: example.com:8080\r\n\r\n",
-        "GET http://[2001:db8::1]:8080/ HTTP/1.0\r\n\r\n",
-        "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
-        "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
-        "CONNECT [2001:db8::1]:443 HTTP/1.0\r\n\r\n",
-        "GET /chat HTTP/1.1\r\nHost: 192.0.2.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: example.com\r\nX: \xfc\xff tab\there\r\nY:\r\nConnection: close, , x\r\n\r\n",
-};
+#include "http_request_fixture.h"
 
 static void the_server_is_the_host_field_of_an_origin_form_request(void **state)
 {
@@ -117,36 +44,6 @@ static void the_server_of_a_proxy_request_is_in_its_target(void **state)
         assert_int_equal(parse_ok(valid[13]).address.family, AF_INET);
 }
 
-static void every_prefix_of_a_valid_head_needs_more_but_not_too_much(void **state)
-{
-        struct http_request request;
-
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                for (size_t length = 0; length < strlen(valid[i]); length++) {
-                        size_t needed = 0;
-                        assert_int_equal(parse(valid[i], length, &request, &needed), HTTP_REQUEST_NEED_MORE);
-                        assert_in_range(needed, length + 1, strlen(valid[i]));
-                }
-                (void)parse_ok(valid[i]);
-        }
-}
-
-static void what_is_needed_is_what_the_end_lacks(void **state)
-{
-        static const char end[] = "\r\n\r\n";
-        struct http_request request;
-
-        (void)state;
-        for (size_t length = 0; length < strlen(valid[0]); length++) {
-                size_t needed = 0, present = 3;
-                while (present > 0 && (length < present || memcmp(valid[0] + length - present, end, present) != 0))
-                        present--;
-                assert_int_equal(parse(valid[0], length, &request, &needed), HTTP_REQUEST_NEED_MORE);
-                assert_int_equal(needed, length + 4 - present);
-        }
-}
-
 static void what_follows_the_head_is_not_read(void **state)
 {
         struct http_request request;
@@ -156,43 +53,6 @@ static void what_follows_the_head_is_not_read(void **state)
         static const char two[] = ORIGIN "\r\n\n\n\0GET";
         assert_int_equal(parse(two, sizeof(two) - 1, &request, &needed), HTTP_REQUEST_OK);
         assert_int_equal(request.length, strlen(ORIGIN) + 2);
-}
-
-static void a_flipped_bit_never_yields_a_server_that_is_not_on_the_wire(void **state)
-{
-        struct http_request request;
-        char text[512];
-        size_t needed;
-
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                size_t length = strlen(valid[i]);
-                for (size_t bit = 0; bit < length * 8; bit++) {
-                        memcpy(text, valid[i], length + 1);
-                        text[bit / 8] ^= (char)(1 << bit % 8);
-                        if (parse(text, length, &request, &needed) == HTTP_REQUEST_OK && request.name.length > 0)
-                                assert_non_null(strcasestr(text, request.name.text));
-                }
-        }
-}
-
-static void random_damage_never_crashes(void **state)
-{
-        struct http_request request;
-        char text[512], out[1024];
-        unsigned seed = 20260702;
-        size_t needed;
-
-        (void)state;
-        for (unsigned round = 0; round < 200000; round++) {
-                const char *whole = valid[round % ARRAY_SIZE(valid)];
-                size_t length = strlen(whole);
-                memcpy(text, whole, length);
-                for (unsigned i = 0; i < 3; i++)
-                        text[(size_t)rand_r(&seed) % length] = (char)(rand_r(&seed) % 128);
-                if (parse(text, length, &request, &needed) == HTTP_REQUEST_OK && request.form != HTTP_REQUEST_CONNECT)
-                        assert_int_not_equal(http_request_format_upstream(text, &request, out, sizeof(out)), 0);
-        }
 }
 
 static void a_failure_leaves_the_result_untouched(void **state)
@@ -292,23 +152,6 @@ static void field_lines_are_read_in_one_way_only(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
                 snprintf(text, sizeof(text), ORIGIN "%s\r\n", wrong[i]);
                 assert_verdict(text, HTTP_REQUEST_MALFORMED);
-        }
-}
-
-static void nul_is_refused_anywhere(void **state)
-{
-        struct http_request request;
-        char text[512];
-        size_t needed;
-
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                size_t length = strlen(valid[i]);
-                for (size_t at = 0; at < length; at++) {
-                        memcpy(text, valid[i], length);
-                        text[at] = '\0';
-                        assert_int_not_equal(parse(text, length, &request, &needed), HTTP_REQUEST_OK);
-                }
         }
 }
 
@@ -528,80 +371,16 @@ static void connection_options_have_a_limit(void **state)
         assert_verdict(text, HTTP_REQUEST_TOO_LARGE);
 }
 
-static void assert_upstream(const char *text, const char *expected)
-{
-        struct http_request request = parse_ok(text);
-        char out[1024];
-        size_t length = http_request_format_upstream(text, &request, out, sizeof(out) - 1);
-
-        out[length] = '\0';
-        assert_string_equal(out, expected);
-        for (size_t size = 0; size < length; size++)
-                assert_int_equal(http_request_format_upstream(text, &request, out, size), 0);
-        assert_int_equal(http_request_format_upstream(text, &request, out, length), length);
-}
-
-static void the_origin_gets_origin_form_and_no_hop_by_hop_fields(void **state)
-{
-        (void)state;
-        assert_upstream(
-                "GET http://Example.com:80?q HTTP/1.1\r\nAccept:  */*\r\nProxy-Connection: keep-alive\r\n"
-                "Proxy-Authorization: Basic YQ==\r\nHost: example.com\r\nconnection: keep-alive, X-Hop\r\n"
-                "x-hop: 1\r\nX-Hope: 2\r\nKeep-Alive: 5\r\nTE: trailers\r\nTrailer: Digest\r\nUpgrade: h2c\r\n\r\n",
-                "GET /?q HTTP/1.1\r\nHost: example.com\r\nAccept:  */*\r\nX-Hope: 2\r\nTrailer: Digest\r\n\r\n");
-        assert_upstream("OPTIONS http://example.com HTTP/1.1\r\nHost: example.com\r\n\r\n",
-                        "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n\r\n");
-        assert_upstream("GET http://example.com HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost: example.com\r\n\r\n");
-        assert_upstream("GET //x HTTP/1.1\r\nHost: example.com.:8080\r\nConnection: close\r\n\r\n",
-                        "GET //x HTTP/1.1\r\nHost: example.com:8080\r\nConnection: close\r\n\r\n");
-        assert_upstream("GET / HTTP/1.1\r\nHost: [2001:DB8::0:1]:81\r\n\r\n",
-                        "GET / HTTP/1.1\r\nHost: [2001:db8::1]:81\r\n\r\n");
-        assert_upstream("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nB: c\r\n\r\n",
-                        "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-}
-
-static void what_is_formatted_parses_to_the_same_request(void **state)
-{
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
-                struct http_request request = parse_ok(valid[i]), again;
-                char out[1024];
-                size_t length = http_request_format_upstream(valid[i], &request, out, sizeof(out)), needed;
-
-                if (request.form == HTTP_REQUEST_CONNECT) {
-                        assert_int_equal(length, 0);
-                        continue;
-                }
-                assert_in_range(length, 1, request.length + HTTP_REQUEST_FORMAT_ROOM);
-                assert_int_equal(parse(out, length, &again, &needed), HTTP_REQUEST_OK);
-                assert_int_equal(again.form, HTTP_REQUEST_ORIGIN);
-                assert_true(fqdn_equal(&again.name, &request.name));
-                assert_true(net_address_equal(&again.address, &request.address));
-                assert_int_equal(again.port, request.port);
-                assert_int_equal(again.body, request.body);
-                assert_int_equal(again.body_length, request.body_length);
-                assert_int_equal(again.keep_alive, request.keep_alive);
-                assert_int_equal(again.upgrade, request.upgrade);
-                assert_int_equal(again.head_method, request.head_method);
-                assert_int_equal(again.expect_continue, request.expect_continue);
-        }
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_server_is_the_host_field_of_an_origin_form_request),
                 cmocka_unit_test(the_server_of_a_proxy_request_is_in_its_target),
-                cmocka_unit_test(every_prefix_of_a_valid_head_needs_more_but_not_too_much),
-                cmocka_unit_test(what_is_needed_is_what_the_end_lacks),
                 cmocka_unit_test(what_follows_the_head_is_not_read),
-                cmocka_unit_test(a_flipped_bit_never_yields_a_server_that_is_not_on_the_wire),
-                cmocka_unit_test(random_damage_never_crashes),
                 cmocka_unit_test(a_failure_leaves_the_result_untouched),
                 cmocka_unit_test(what_cannot_start_a_request_line_is_not_http),
                 cmocka_unit_test(request_lines_are_read_in_one_way_only),
                 cmocka_unit_test(field_lines_are_read_in_one_way_only),
-                cmocka_unit_test(nul_is_refused_anywhere),
                 cmocka_unit_test(bare_line_feeds_are_refused_at_once),
                 cmocka_unit_test(a_host_is_a_name_or_an_address_and_nothing_else),
                 cmocka_unit_test(a_port_is_1_to_65535),
@@ -613,8 +392,6 @@ int main(void)
                 cmocka_unit_test(only_websocket_is_an_upgrade),
                 cmocka_unit_test(heads_have_limits),
                 cmocka_unit_test(connection_options_have_a_limit),
-                cmocka_unit_test(the_origin_gets_origin_form_and_no_hop_by_hop_fields),
-                cmocka_unit_test(what_is_formatted_parses_to_the_same_request),
         };
 
         return cmocka_run_group_tests(tests, open_guard, close_guard);
