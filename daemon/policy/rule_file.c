@@ -101,14 +101,36 @@ void rule_file_free(struct rule_file *file)
         free(file);
 }
 
-static bool occurs(const struct rule_file *file, const char *word)
+/* Cuts the first line off, without its end (LF or CR LF). */
+static struct rule_span take_line(struct rule_span *rest)
 {
-        return memmem(file->text, file->length, word, strlen(word)) != NULL;
+        const char *newline = memchr(rest->text, '\n', rest->length);
+        struct rule_span line = { rest->text, newline != NULL ? (size_t)(newline - rest->text) : rest->length };
+        size_t taken = line.length + (newline != NULL ? 1 : 0);
+
+        *rest = (struct rule_span){ rest->text + taken, rest->length - taken };
+        if (line.length > 0 && line.text[line.length - 1] == '\r')
+                line.length--;
+        return line;
+}
+
+static bool occurs(struct rule_span line, const char *word)
+{
+        return memmem(line.text, line.length, word, strlen(word)) != NULL;
 }
 
 bool rule_file_depends_on_cluster(const struct rule_file *file)
 {
-        return occurs(file, "{") || occurs(file, "when=") || occurs(file, "cloud ") || occurs(file, "cloud\t");
+        struct rule_span rest = { file->text, file->length };
+
+        while (rest.length > 0) {
+                struct rule_span line = take_line(&rest);
+                if (line.length == 0 || line.text[0] == '#')
+                        continue;
+                if (occurs(line, "{") || occurs(line, "when=") || occurs(line, "cloud ") || occurs(line, "cloud\t"))
+                        return true;
+        }
+        return false;
 }
 
 struct rule_reader rule_reader_from(const char *text, size_t length, enum rule_style style)
@@ -121,19 +143,6 @@ struct rule_reader rule_reader_from(const char *text, size_t length, enum rule_s
                 .style = style,
                 .cloud = RULE_CLOUD_ALL,
         };
-}
-
-/* Cuts the first line off, without its end (LF or CR LF). */
-static struct rule_span take_line(struct rule_span *rest)
-{
-        const char *newline = memchr(rest->text, '\n', rest->length);
-        struct rule_span line = { rest->text, newline != NULL ? (size_t)(newline - rest->text) : rest->length };
-        size_t taken = line.length + (newline != NULL ? 1 : 0);
-
-        *rest = (struct rule_span){ rest->text + taken, rest->length - taken };
-        if (line.length > 0 && line.text[line.length - 1] == '\r')
-                line.length--;
-        return line;
 }
 
 bool rule_reader_next(struct rule_reader *reader, struct rule_reader_line *ret)

@@ -77,9 +77,10 @@ static void dependence_on_the_cluster_is_seen(void **state)
         const struct {
                 char text[32];
                 bool depends;
-        } cases[] = { { "a.com\n*.b.com\n", false },        { "https {x}.com:443\n", true },
-                      { "cloud AzurePublicCloud\n", true }, { "tcp a.com:1 when=x\n", true },
-                      { "cloud\tAzurePublicCloud", true },  { "", false } };
+        } cases[] = { { "a.com\n*.b.com\n", false },          { "https {x}.com:443\n", true },
+                      { "cloud AzurePublicCloud\n", true },   { "tcp a.com:1 when=x\n", true },
+                      { "cloud\tAzurePublicCloud", true },    { "", false },
+                      { "# cloud {x} when=\na.com\n", false } };
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
