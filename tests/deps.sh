@@ -15,7 +15,7 @@ installed() {
 }
 
 available() {
-        apt-cache policy "$1" | grep -q 'Candidate: [0-9]'
+        apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
 }
 
 missing=()
