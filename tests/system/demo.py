@@ -3,8 +3,10 @@
 KEEP=1 leaves the network standing and says how to look around and how to remove it.
 """
 
+import json
 import os
 import sys
+import textwrap
 
 import daemon as daemon_module
 import lab as lab_module
@@ -68,9 +70,9 @@ class Demo:
         self.note(f"skopeo pulls {IMAGE}", "allowed", "allowed", "completed", short(saw),
                   f"manifest from mcr.microsoft.com, blobs from westeurope.data.mcr.microsoft.com; the origins saw {short(saw)}")
 
-    def allowed(self, url, *arguments, how="transparent"):
+    def allowed(self, url, *arguments, how="transparent", family="-4"):
         name = url.split("/")[2].partition(":")[0]
-        answer = self.client.curl(*arguments, url)
+        answer = self.client.curl(family, *arguments, url)
         if answer.status != 200:
             self.note(f"{url}  ({how})", "allowed", "failed", detail=repr(answer))
             return
@@ -81,7 +83,7 @@ class Demo:
 
     def refused(self, url, reason, *arguments, how="transparent", hint=None):
         name = url.split("/")[2].partition(":")[0]
-        answer = self.client.curl(*arguments, url)
+        answer = self.client.curl("-4", *arguments, url)
         record = self.new_records(name)[0]
         if answer.status == 200 or answer.connect_status == 200 and how == "explicit":
             happened = "LET THROUGH"
@@ -111,7 +113,7 @@ def run_steps(demo):
     demo.allowed("https://prod-dns-1a2b3c.hcp.westeurope.azmk8s.io/healthz")
     demo.allowed("https://login.microsoftonline.com/common/oauth2", "--http1.1")
     demo.allowed("https://packages.microsoft.com/ubuntu/")
-    demo.allowed("https://packages.aks.azure.com/acs-mirror/healthz", "-6", how="transparent, IPv6")
+    demo.allowed("https://packages.aks.azure.com/acs-mirror/healthz", how="transparent, IPv6", family="-6")
     demo.allowed("http://security.ubuntu.com/ubuntu/dists/", how="transparent, cleartext HTTP")
 
     heading("Refused, before any DNS query and without a packet to the origin")
@@ -138,9 +140,10 @@ def show_denials(demo):
             target = f"{record.get('fqdn', '?')}:{record.get('destination_port', '?')}"
             say(f"  {record['time'][11:23]} {record['listener']:11} {record['client_ip']:>11} -> {target:46} {record['reason']:8}"
                 f" {record.get('hint', '')}".rstrip())
-    denial = next(record for record in demo.daemon.records() if record["action"] == "deny")
+    denial = next(record for record in demo.daemon.records() if record.get("hint"))
     say("  one of them whole:")
-    say(f"  {paint(str(denial), '2')}")
+    for line in textwrap.wrap(json.dumps(denial), 130, break_long_words=False, break_on_hyphens=False):
+        say(f"    {paint(line, '2')}")
 
 
 def show_summary(demo):

@@ -31,6 +31,7 @@ NAME = re.compile(r"^aed-(\d+)(-|$)")
 POOL_V4 = [f"198.18.2.{n}" for n in range(10, 16)]
 POOL_V6 = [f"2001:db8:2::{n}" for n in range(10, 16)]
 CLIENTS = {"spoke": 1, "stranger": 3, "dev": 4}
+KEPT = "kept"  # a file in the directory of a lab that is to stay
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 
@@ -196,7 +197,7 @@ class Lab:
         if os.geteuid() != 0:
             raise PermissionError("the lab makes network namespaces: run it as root")
         atexit.register(self.close)
-        clean_dead()
+        clean_dead(kept_too=False)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir()
         try:
@@ -315,6 +316,7 @@ table inet lab {
         """Ends every process, then removes namespaces, mounts and files. May be called twice."""
         atexit.unregister(self.close)
         if self.keep:
+            (self.directory / KEPT).touch()
             return
         for process in reversed(self.processes):
             process.stop(timeout=5)
@@ -344,11 +346,15 @@ def alive(pid):
     return pathlib.Path(f"/proc/{pid}").exists()
 
 
-def clean_dead(pids=None):
-    """Removes what labs left behind whose process is gone (or, given pids, those)."""
+def clean_dead(pids=None, kept_too=True):
+    """Removes what labs left behind whose process is gone (or, given pids, those); kept_too: also what KEEP=1 left on purpose."""
     def is_left(name):
         match = NAME.match(name)
-        return match and (int(match[1]) in pids if pids else not alive(match[1]))
+        if not match or pids:
+            return match and int(match[1]) in pids
+        return not alive(match[1]) and (kept_too or f"aed-{match[1]}" not in kept)
+
+    kept = {path.parent.name for path in pathlib.Path(tempfile.gettempdir()).glob(f"aed-*/{KEPT}")}
 
     left = []
     netns, etc = pathlib.Path("/run/netns"), pathlib.Path("/etc/netns")
