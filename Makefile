@@ -39,6 +39,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(BUILD)/libaksegress.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+LOADS := $(addprefix $(BUILD)/tests/bench/,load_tunnels origin_tunnels)
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAMS := $(if $(wildcard daemon/process/main.c),$(BUILD)/aksegressd) $(if $(wildcard ctl/*.c),$(BUILD)/aksegressctl)
 
@@ -48,7 +49,7 @@ Q := @
 say = @printf '  %-4s %s\n' $(1) $@
 endif
 
-.PHONY: all unit clean deps help demo check check-long lint system fuzz fuzz-programs asan tsan bench install uninstall
+.PHONY: all unit clean deps help demo check check-long lint system fuzz fuzz-programs asan tsan bench bench-programs install uninstall
 all: $(LIBRARY) $(PROGRAMS)
 
 $(LIBRARY): $(OBJECTS)
@@ -77,6 +78,11 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(ALL_LDFLAGS) $(LDLIBS)
+
+$(LOADS): $(BUILD)/tests/bench/%: tests/bench/%.c tests/bench/tunnels.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 
 $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY)
 	@mkdir -p $(@D)
@@ -128,9 +134,14 @@ tsan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan SANITIZE='$(THREAD_SANITIZER)' all unit
 	@$(MAKE) --no-print-directory BUILD=build-tsan SANITIZE='$(THREAD_SANITIZER)' system
 
-# bench: what lookups cost, and other figures.
-bench: $(BENCHES)
-	@set -e; for bench in $(BENCHES); do $$bench; done
+# bench: what lookups cost, and the daemon beside other proxies (tests/bench/README.md).  make bench PARTS='rate memory'
+bench:
+	@bash tests/deps.sh bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all bench-programs
+	@set -e; [ -n '$(PARTS)' ] || for bench in $(BENCHES); do $$bench; done
+	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench_system.py $(PARTS)
+
+bench-programs: $(BENCHES) $(LOADS)
 
 # install, uninstall: DESTDIR, PREFIX and SYSCONFDIR are honoured; a configuration that is there is left alone.
 install: all

@@ -7,6 +7,8 @@ build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev l
 demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
 check=(python3-pytest libcmocka-dev libjansson-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
        debootstrap systemd-container)
+# What bench_system.py compares with; only for `deps.sh bench`.
+bench=(strace squid-openssl haproxy sniproxy libnginx-mod-stream)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
 optional=(chromium)
 
@@ -18,8 +20,12 @@ available() {
         apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
 }
 
+needed=("${build[@]}" "${demo[@]}" "${check[@]}")
+if [ "${1:-}" = bench ]; then
+        needed+=("${bench[@]}")
+fi
 missing=()
-for package in "${build[@]}" "${demo[@]}" "${check[@]}"; do
+for package in "${needed[@]}"; do
         installed "$package" || missing+=("$package")
 done
 wanted=()
