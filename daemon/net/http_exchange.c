@@ -374,6 +374,8 @@ static size_t read_origin(struct http_exchange *exchange)
 
 static void complete(struct http_exchange *exchange)
 {
+        if (exchange->next == HTTP_EXCHANGE_CLOSE && !exchange->request_body.done)
+                exchange->next = HTTP_EXCHANGE_LINGER;
         if (exchange->next == HTTP_EXCHANGE_KEEP_CLIENT && exchange->origin_reusable &&
             !exchange->origin_takes_no_more && byte_queue_length(&exchange->to_origin) == 0)
                 exchange->next = HTTP_EXCHANGE_KEEP_BOTH;

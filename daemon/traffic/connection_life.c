@@ -222,23 +222,29 @@ static bool connection_send_refusal(struct connection *c, enum reason reason)
         return length > 0 && send(c->client_fd, buffer, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-void connection_refuse(struct connection *c, enum reason reason)
+void connection_close_gently(struct connection *c, enum reason reason)
 {
         connection_cancel_services(c);
         connection_conclude(c, reason);
         connection_drop_upstream(c);
-        if (c->setup == NULL)
-                c->setup = setup_new(c);
-        if (c->setup == NULL || !connection_send_refusal(c, reason)) {
-                connection_close(c, reason);
-                return;
-        }
         (void)shutdown(c->client_fd, SHUT_WR); /* If it fails the client is gone, and the next read says so. */
         evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
         connection_enter(c, CONNECTION_REFUSING);
 }
 
-/* Client bytes of a refused connection are read so that the refusal is not lost in a reset (RFC 9112 9.6). */
+void connection_refuse(struct connection *c, enum reason reason)
+{
+        connection_cancel_services(c);
+        connection_conclude(c, reason);
+        if (c->setup == NULL)
+                c->setup = setup_new(c);
+        if (c->setup != NULL && connection_send_refusal(c, reason))
+                connection_close_gently(c, reason);
+        else
+                connection_close(c, reason);
+}
+
+/* The client's bytes are read so that what it was told is not lost in a reset (RFC 9112 9.6). */
 void connection_linger(struct connection *c, ssize_t count)
 {
         evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));

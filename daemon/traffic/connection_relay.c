@@ -164,6 +164,9 @@ static void on_exchange_done(const struct http_exchange_result *result, void *co
         case HTTP_EXCHANGE_CLOSE:
                 connection_close(c, REASON_COMPLETED);
                 return;
+        case HTTP_EXCHANGE_LINGER:
+                connection_close_gently(c, REASON_COMPLETED);
+                return;
         case HTTP_EXCHANGE_KEEP_CLIENT:
         case HTTP_EXCHANGE_KEEP_BOTH:
                 connection_conclude(c, REASON_COMPLETED);

@@ -33,6 +33,7 @@ struct http_exchange_request {
 
 enum http_exchange_next {
         HTTP_EXCHANGE_CLOSE = 0,   /* the client connection is to be closed (flushed already) */
+        HTTP_EXCHANGE_LINGER,      /* likewise, but the client may still be sending: read and drop for a while first */
         HTTP_EXCHANGE_KEEP_BOTH,   /* another request may follow; the origin keeps its connection open too */
         HTTP_EXCHANGE_KEEP_CLIENT, /* another request may follow; the origin's connection is used up */
         HTTP_EXCHANGE_UPGRADED,    /* 101 and what followed it was passed on: relay both ways, client_input first */
@@ -55,8 +56,8 @@ typedef void (*http_exchange_fn)(const struct http_exchange_result *result, void
 
 /*
  * Interim responses go through as they are; of the final head only what speaks of the origin's connection is changed
- * (http_response_format_client). A final response before the end of the request's body ends the exchange with CLOSE;
- * the client may still be sending then, and close() with its bytes unread would reset the response away. Nothing is
+ * (http_response_format_client). A final response before the end of the request's body ends the exchange with LINGER:
+ * close() with the client's bytes unread would reset the response away (RFC 9112 9.6). Nothing is
  * read past the request but what came with its chunked body, which is put into client_input. So a client that has
  * half-closed after its request gets its response, and the caller's next read tells the end. An origin that closed
  * after KEEP_BOTH is told by the next exchange: UPSTREAM_ABORTED, not answered.

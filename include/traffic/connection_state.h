@@ -26,7 +26,7 @@ enum connection_state {
         CONNECTION_RESOLVING,
         CONNECTION_CONNECTING,
         CONNECTION_RELAYING,
-        CONNECTION_REFUSING, /* told why; reading until the client has seen it */
+        CONNECTION_REFUSING, /* told why, or its last response; reading until the client has seen it */
         CONNECTION_CLOSED,
 };
 
@@ -138,6 +138,12 @@ void connection_conclude(struct connection *c, enum reason reason);
 
 /* Tells the client why, as far as it can be told, and ends the connection. */
 void connection_refuse(struct connection *c, enum reason reason);
+
+/*
+ * Ends a connection in which the client was told its last and may still be sending: it has some time to read that. The
+ * attempt must have a setup.
+ */
+void connection_close_gently(struct connection *c, enum reason reason);
 
 /* REFUSING: count bytes came (or 0, the end; or -1 with errno), which are dropped. */
 void connection_linger(struct connection *c, ssize_t count);

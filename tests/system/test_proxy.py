@@ -150,6 +150,22 @@ def test_a_request_body_is_passed_on(daemon, client, lab):
     wait_for(lambda: len(daemon.matching(fqdn="odd.allowed.example")) == 3, "three records")
 
 
+def test_an_answer_before_the_end_of_the_request_is_not_lost(daemon, client, lab):
+    """An origin that answers 413 and closes while the client still sends: the client reads the answer, not a reset."""
+    def handler(connection, origin):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!")
+
+    with Origin(lab, handler, port=80), client.proxy() as connection:
+        connection.sendall(b"PUT http://odd.allowed.example/ HTTP/1.1\r\nHost: odd.allowed.example\r\nContent-Length: 900000\r\n\r\n")
+        for _ in range(8):
+            connection.sendall(bytes(100000))
+        assert http_response(connection)[0] == 413
+    wait_for(lambda: len(daemon.matching(fqdn="odd.allowed.example", reason="completed")) == 1, "the record")
+
+
 def test_hop_by_hop_fields_stay_here(daemon, client, lab):
     """Proxy-Connection, Proxy-Authorization and what Connection names do not reach the origin."""
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -64,7 +64,7 @@ static void a_response_before_the_end_of_the_request_closes_the_client(void **st
         send_text(fixture->origin, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!");
         run_to_end(fixture);
         assert_int_equal(fixture->result.reason, REASON_COMPLETED);
-        assert_int_equal(fixture->result.next, HTTP_EXCHANGE_CLOSE);
+        assert_int_equal(fixture->result.next, HTTP_EXCHANGE_LINGER);
         assert_at_client(fixture,
                          "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!");
         fixture_free(fixture);
