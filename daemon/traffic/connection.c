@@ -312,9 +312,9 @@ static void connection_dial_original(struct connection *c)
         struct policy_verdict verdict;
 
         c->dial_at_once = true;
-        c->asked = (struct policy_request){ .protocol = POLICY_PROTOCOL_TCP,
-                                            .port = c->original.port,
-                                            .address = c->original.address };
+        c->asked.protocol = POLICY_PROTOCOL_TCP;
+        c->asked.port = c->original.port;
+        c->asked.address = c->original.address;
         policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
         connection_state_note_verdict(c, &verdict);
         if (verdict.action == POLICY_DENY)

@@ -98,7 +98,7 @@ void connection_begin_attempt(struct connection *c)
         c->hint = NULL;
         c->decided = false;
         c->verdict = (struct connection_verdict){ 0 };
-        c->asked = (struct policy_request){ 0 };
+        c->asked = (struct policy_request){ .source = c->client.address };
         c->destination = (struct net_endpoint){ 0 };
         c->snat = (struct net_endpoint){ 0 };
 }

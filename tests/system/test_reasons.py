@@ -191,6 +191,7 @@ def test_unknown_source(provoke, lab):
     daemon = provoke()
     assert alert(tls(Client(lab, lab.stranger), "mcr.microsoft.com")[0]) == "access_denied"
     record = daemon.expect_one_record(reason="unknown-source")
+    assert record["client_ip"] in record["hint"]
     assert "cluster" not in record
     assert record["client_ip"] == "198.18.3.10"
 
