@@ -15,6 +15,7 @@
 #include "kernel/address_watch.h"
 #include "kernel/nftables.h"
 #include "kernel/policy_routing.h"
+#include "kernel/table_watch.h"
 #include "process/service_manager.h"
 #include "process/worker.h"
 
@@ -39,6 +40,7 @@ struct daemon {
         struct event *drain_deadline;
         struct snat_registry *registry;
         struct address_watch *address_watch;
+        struct table_watch *table_watch; /* NULL without listen.transparent */
         struct connection_limits *limits;
         struct record_writer *records;
         struct generation *generation; /* the one in force; reference */
@@ -109,6 +111,22 @@ static int apply_kernel_rules(const struct policy *policy, ruleset_fn apply, cha
         if (r < 0)
                 return r;
         return apply(policy, error, error_size);
+}
+
+/* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
+static int on_table_gone(void *context)
+{
+        struct daemon *daemon = context;
+        char error[ERROR_SIZE];
+        int r = apply_kernel_rules(generation_policy(daemon->generation), nftables_apply, error, sizeof(error));
+
+        if (r < 0)
+                log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "
+                          "cannot put it back: %s",
+                          error);
+        else
+                log_warning("another program removed the nftables table inet aksegressd: put it back");
+        return r;
 }
 
 static bool same_listener(const struct config_listener *a, const struct config_listener *b)
@@ -342,6 +360,13 @@ static int daemon_open_services(struct daemon *daemon, struct policy *policy, ch
                 return r;
         }
         snat_pools_each_address(generation_pools(daemon->generation), note_absent_address, daemon);
+        if (config->transparent.enabled) {
+                r = table_watch_new(daemon->base, "aksegressd", on_table_gone, daemon, &daemon->table_watch);
+                if (r < 0) {
+                        snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
+                        return r;
+                }
+        }
         return record_writer_new(config, config->workers + 1, error, error_size, &daemon->records);
 }
 
@@ -394,6 +419,7 @@ static void daemon_close(struct daemon *daemon)
         if (daemon->watchdog != NULL)
                 event_free(daemon->watchdog);
         record_writer_free(daemon->records);
+        table_watch_free(daemon->table_watch);
         address_watch_free(daemon->address_watch);
         generation_unref(daemon->generation);
         snat_registry_free(daemon->registry);
