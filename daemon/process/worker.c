@@ -19,7 +19,7 @@
 #include "traffic/connection.h"
 #include "traffic/listener.h"
 
-#define HEARTBEAT_MS 1000
+#define HEARTBEAT_MS 400 /* well below the shortest time between two looks of the watchdog, 1 s */
 #define DRAIN_CHECK_MS 50
 #define WORKER_ID_SHIFT 56 /* the worker's number in the top byte keeps connection ids apart */
 
