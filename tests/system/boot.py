@@ -24,8 +24,8 @@ from lab import Process, alive, wait_for
 CACHE = pathlib.Path("/var/cache/aksegressd-tests")
 UNIT = "aksegressd.service"
 SYSCTL_FILE = ROOT / "conf/sysctl.d/60-aksegressd.conf"
-# ExecReload= needs kill(1); aksegressd itself only libraries, which are added to these.
-PACKAGES = ["systemd", "systemd-sysv", "procps", "logrotate"]
+# The unit needs kill(1); nftables brings the service that flushes everyone's rules. Libraries are added to these.
+PACKAGES = ["systemd", "systemd-sysv", "procps", "logrotate", "nftables"]
 GROUP_NAME = re.compile(r"^aed-(\d+)-boot$")
 
 
@@ -81,13 +81,14 @@ def make_base_root(root, packages):
 
 def group_hierarchies():
     """Where the control group trees are mounted that systemd uses: one, or two on hosts with the old layout."""
-    found = []
+    found = {}
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
+        _, _, device, _, path = before.split()[:5]
         kind, _, options = after.split(" ", 2)
         if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
-            found.append(pathlib.Path(before.split()[4]))
-    return found
+            found.setdefault(device, pathlib.Path(path))  # the same tree may be mounted twice
+    return list(found.values())
 
 
 def remove_group(group):

@@ -86,7 +86,8 @@ def dial(client):
 
 
 def table(lab):
-    return lab.nva.run("nft", "list", "table", "inet", "aksegressd", check=True).stdout
+    """The rules in force; empty without the table."""
+    return lab.nva.run("nft", "list", "table", "inet", "aksegressd").stdout
 
 
 def broken(machine):
@@ -312,3 +313,13 @@ def ports_in(machine, path):
     with contextlib.suppress(FileNotFoundError):
         return {json.loads(line)["client_port"] for line in machine.path(path).read_text().splitlines()}
     return set()
+
+
+def test_the_table_comes_back_when_nftables_service_flushes_all(machine, client, lab):
+    """nftables.service begins and ends with `flush ruleset`: the daemon notices and puts its table back."""
+    for command in ("start", "restart", "stop"):
+        mark = machine.mark()
+        machine.systemctl(command, "nftables.service")
+        wait_for(lambda: "tproxy" in table(lab), "table")
+        assert "put it back" in machine.wait_message("removed the nftables table inet aksegressd", mark)
+    assert serves(client)
