@@ -74,8 +74,8 @@ class Daemon:
     def start(self, wait=True):
         """Starts it and waits for READY=1, as systemd would."""
         self.write_config()
-        with contextlib.suppress(FileNotFoundError):
-            self.records_path.unlink()
+        if self.lab.directory in self.records_path.parents:
+            self.records_path.unlink(missing_ok=True)
         notify = self.lab.directory / f"notify-{Daemon.started}"
         with contextlib.suppress(FileNotFoundError):
             notify.unlink()

@@ -255,12 +255,15 @@ route add default via 2001:db8:2::1""")
 table inet lab {
         counter queries { }
         counter connections { }
+        counter leaked { }
         set silent { type ipv4_addr; }
         set silent6 { type ipv6_addr; }
         chain input {
                 type filter hook input priority 0;
                 meta l4proto { tcp, udp } th dport 53 counter name queries
                 tcp flags & (syn | ack) == syn counter name connections
+                ip saddr { 198.18.1.0/24, 198.18.3.0/24, 198.18.4.0/24 } counter name leaked
+                ip6 saddr { 2001:db8:1::/64, 2001:db8:3::/64, 2001:db8:4::/64 } counter name leaked
                 ip daddr @silent drop
                 ip6 daddr @silent6 drop
         }
@@ -268,7 +271,7 @@ table inet lab {
         self.silence("203.0.113.250", "2001:db8:f::250")
 
     def counted(self, name):
-        """Packets that the counter has seen: queries (DNS) or connections (TCP SYNs), since the lab began."""
+        """Packets that the counter has seen since the lab began: queries (DNS), connections (TCP SYNs), leaked (a client's own address)."""
         listing = self.internet.run("nft", "-j", "list", "counter", "inet", "lab", name, check=True)
         return next(item["counter"]["packets"] for item in json.loads(listing.stdout)["nftables"] if "counter" in item)
 

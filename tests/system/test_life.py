@@ -139,6 +139,7 @@ def test_killed_it_fails_closed(start_daemon, client, lab):
                 with pytest.raises(OSError):
                     client.connect("mcr.microsoft.com", port, family=family, timeout=1)
         assert lab.counted("connections") == before
+        assert lab.counted("leaked") == 0
     start_daemon()
     assert client.curl("https://mcr.microsoft.com/").status == 200
 
