@@ -50,11 +50,6 @@ bool byte_cursor_u16(struct byte_cursor *cursor, uint16_t *ret)
         return true;
 }
 
-bool byte_cursor_u24(struct byte_cursor *cursor, uint32_t *ret)
-{
-        return read_big_endian(cursor, 3, ret);
-}
-
 bool byte_cursor_u32(struct byte_cursor *cursor, uint32_t *ret)
 {
         return read_big_endian(cursor, 4, ret);

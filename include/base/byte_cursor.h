@@ -23,7 +23,6 @@ static inline struct byte_cursor byte_cursor_from(const void *bytes, size_t leng
 /* Each returns false when fewer bytes are left than asked for. */
 MUST_CHECK bool byte_cursor_u8(struct byte_cursor *cursor, uint8_t *ret);
 MUST_CHECK bool byte_cursor_u16(struct byte_cursor *cursor, uint16_t *ret);
-MUST_CHECK bool byte_cursor_u24(struct byte_cursor *cursor, uint32_t *ret);
 MUST_CHECK bool byte_cursor_u32(struct byte_cursor *cursor, uint32_t *ret);
 MUST_CHECK bool byte_cursor_skip(struct byte_cursor *cursor, size_t length);
 
