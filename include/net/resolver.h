@@ -37,7 +37,8 @@ struct resolver_answer {
 typedef void (*resolver_fn)(const struct resolver_answer *answer, void *context);
 
 /*
- * Servers, forward_zones and timeout are taken (copied) from config. with_ipv4 and with_ipv6: which records to ask for.
+ * Servers, forward_zones and timeout are taken (copied) from config.
+ *
  * Returns 0, -ENOMEM, or -EINVAL when c-ares refuses the servers.
  */
 MUST_CHECK int resolver_new(struct event_base *base, const struct config *config, struct resolver **ret);
@@ -45,13 +46,18 @@ MUST_CHECK int resolver_new(struct event_base *base, const struct config *config
 /* Cancels every query without a callback. Takes NULL. */
 void resolver_free(struct resolver *resolver);
 
-/* Takes another configuration's servers, zones and timeout; the cache and running queries stay. 0 or -Exxx (nothing changed). */
+/*
+ * Takes another configuration's servers, zones and timeout; the cache and running queries stay. Returns 0 or -Exxx
+ * (nothing changed).
+ */
 MUST_CHECK int resolver_reconfigure(struct resolver *resolver, const struct config *config);
 
 /*
- * Looks a name up; neither family: NOT_FOUND. The callback runs once, later, never inside this call, even when the answer is cached; the handle is
- * gone after it. An answer comes within the configured resolve timeout. Both families are waited for at most 50 ms after
- * the first positive one (RFC 8305 3). Returns 0 or -ENOMEM (no callback then).
+ * Looks a name up in the families asked for; neither: NOT_FOUND. The callback runs once, later, never inside this call,
+ * even when the answer is cached; the handle is gone after it. An answer comes within the configured resolve timeout.
+ * The second family is waited for at most 50 ms after the first positive one (RFC 8305 3).
+ *
+ * Returns 0 or -ENOMEM (no callback then).
  */
 MUST_CHECK int resolver_lookup(struct resolver *resolver, const struct fqdn *name, bool with_ipv4, bool with_ipv6,
                                resolver_fn on_answer, void *context, struct resolver_query **ret);
@@ -63,10 +69,5 @@ void resolver_query_cancel(struct resolver_query *query);
 bool resolver_recently_answered(const struct resolver *resolver, const struct fqdn *name,
                                 const struct net_address *address);
 
-/* For status and metrics. */
-struct resolver_statistics {
-        size_t cache_entries;
-        size_t cache_hits;
-        size_t queries_sent;
-};
-void resolver_statistics(const struct resolver *resolver, struct resolver_statistics *ret);
+/* How many questions were given to the network since the start: what the cache saved shows here. */
+size_t resolver_asked_count(const struct resolver *resolver);

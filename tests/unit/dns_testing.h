@@ -202,14 +202,6 @@ static inline void assert_addresses(const struct outcome *outcome, const char *t
         assert_string_equal(all, texts);
 }
 
-static inline size_t queries_sent(const struct fixture *fixture)
-{
-        struct resolver_statistics statistics;
-
-        resolver_statistics(fixture->resolver, &statistics);
-        return statistics.queries_sent;
-}
-
 /* Runs the loop until the responder has seen that many questions. */
 static inline void wait_for_questions(struct fixture *fixture, const struct responder *responder, size_t count)
 {

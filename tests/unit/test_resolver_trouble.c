@@ -175,10 +175,10 @@ static void the_second_family_is_waited_for_50_ms_and_still_fills_the_cache(void
         assert_in_range(real_ms() - begun_ms, 45, 900);
         responder.ipv6 = ANSWER;
         wait_for_questions(&fixture, &responder, 3);
-        size_t sent = queries_sent(&fixture);
+        size_t sent = resolver_asked_count(fixture.resolver);
         outcome = look_up(&fixture, "a.example", true, true);
         assert_addresses(&outcome, "2001:db8::1 192.0.2.1");
-        assert_int_equal(queries_sent(&fixture), sent);
+        assert_int_equal(resolver_asked_count(fixture.resolver), sent);
         close_responder(&responder);
         close_fixture(&fixture);
 }
@@ -196,10 +196,10 @@ static void after_cancel_no_callback_runs_but_the_cache_is_filled(void **state)
         resolver_query_cancel(start(&fixture, "a.example", true, true, &cancelled));
         struct outcome outcome = look_up(&fixture, "b.example", true, true); /* its answers come after those */
         assert_int_equal(outcome.status, RESOLVER_OK);
-        assert_int_equal(queries_sent(&fixture), 4);
+        assert_int_equal(resolver_asked_count(fixture.resolver), 4);
         outcome = look_up(&fixture, "a.example", true, true);
         assert_addresses(&outcome, "2001:db8::1 192.0.2.1");
-        assert_int_equal(queries_sent(&fixture), 4);
+        assert_int_equal(resolver_asked_count(fixture.resolver), 4);
         /* An answer that is at hand and not delivered yet. */
         resolver_query_cancel(start(&fixture, "a.example", true, true, &outcome));
         assert_int_equal(event_base_loop(fixture.base, EVLOOP_NONBLOCK), 0);
