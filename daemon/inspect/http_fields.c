@@ -249,7 +249,8 @@ int http_field_next(struct http_text *rest, struct http_field *ret)
         return 0;
 }
 
-int http_list_next(struct http_text *rest, struct http_text *ret)
+/* The next element of a comma-separated list of tokens; empty ones are skipped. Returns 1, 0 at the end, or -EBADMSG. */
+static int next_token(struct http_text *rest, struct http_text *ret)
 {
         while (rest->length > 0) {
                 struct http_text element;
@@ -278,7 +279,7 @@ void http_options_collect(struct http_text fields, struct http_options *ret)
         while (fields.length > 0 && http_field_next(&fields, &field) == 0) {
                 if (!http_text_is(field.name, "connection"))
                         continue;
-                while (ret->count < HTTP_HEAD_MAX_OPTIONS && http_list_next(&field.value, &name) > 0)
+                while (ret->count < HTTP_HEAD_MAX_OPTIONS && next_token(&field.value, &name) > 0)
                         ret->names[ret->count++] = name;
         }
 }
@@ -337,7 +338,7 @@ static int read_connection(struct reading *reading, struct http_text value)
         struct http_text option;
         int r;
 
-        while ((r = http_list_next(&value, &option)) > 0) {
+        while ((r = next_token(&value, &option)) > 0) {
                 if (++reading->options > HTTP_HEAD_MAX_OPTIONS)
                         return -E2BIG;
                 if (must_not_be_hop_by_hop(option))

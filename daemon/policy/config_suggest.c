@@ -19,8 +19,11 @@ static size_t replace_cost(char a, char b)
         return tolower((unsigned char)a) == tolower((unsigned char)b) ? CASE_COST : EDIT_COST;
 }
 
-/* Optimal string alignment, three rows of the table at a time. */
-size_t config_suggest_distance(const char *a, const char *b)
+/*
+ * Edits (insert, delete, replace, swap neighbours) between two words, each counted EDIT_COST and a change of case CASE_COST:
+ * optimal string alignment, three rows of the table at a time.
+ */
+static size_t distance_between(const char *a, const char *b)
 {
         size_t rows[3][CONFIG_SUGGEST_MAX_LENGTH + 1];
         size_t *before = rows[0], *previous = rows[1], *current = rows[2];
@@ -49,7 +52,7 @@ size_t config_suggest_distance(const char *a, const char *b)
 
 void config_suggest_offer(struct config_suggest *suggest, const char *candidate)
 {
-        size_t distance = config_suggest_distance(suggest->word, candidate);
+        size_t distance = distance_between(suggest->word, candidate);
         size_t allowed = (strlen(candidate) + 2) / 3 * EDIT_COST;
 
         if (distance > allowed || (suggest->best != NULL && distance >= suggest->best_distance))

@@ -6,16 +6,9 @@
 #define HUGE_PAGE_SIZE ((size_t)2 << 20)      /* x86-64 and arm64 with 4 KiB pages */
 #define LARGE_BLOCK_SIZE (4 * HUGE_PAGE_SIZE) /* below this, rounding up costs more than it gives */
 
-size_t large_block_size(size_t size)
-{
-        if (size < LARGE_BLOCK_SIZE)
-                return size;
-        return (size + HUGE_PAGE_SIZE - 1) / HUGE_PAGE_SIZE * HUGE_PAGE_SIZE;
-}
-
 void *large_block_new(size_t size)
 {
-        size_t whole = large_block_size(size);
+        size_t whole = (size + HUGE_PAGE_SIZE - 1) / HUGE_PAGE_SIZE * HUGE_PAGE_SIZE;
 
         if (size < LARGE_BLOCK_SIZE)
                 return malloc(size);

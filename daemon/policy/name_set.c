@@ -293,8 +293,3 @@ void name_set_trim(struct name_set *set)
 {
         text_table_trim(set->table);
 }
-
-size_t name_set_memory(const struct name_set *set)
-{
-        return sizeof(*set) + text_table_memory(set->table);
-}

@@ -99,11 +99,6 @@ const char *policy_cluster_name(const struct policy_cluster *cluster)
         return cluster->config->name.text;
 }
 
-size_t policy_cluster_index(const struct policy_cluster *cluster)
-{
-        return cluster->index;
-}
-
 size_t policy_cluster_snat_pool(const struct policy_cluster *cluster)
 {
         return cluster->config->snat_pool;

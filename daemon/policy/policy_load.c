@@ -311,7 +311,6 @@ static int add_prefixes(const struct config_prefix *prefixes, size_t count, uint
 static int make_cluster(struct loader *loader, struct policy_cluster *cluster, size_t index)
 {
         cluster->config = &loader->config->clusters[index];
-        cluster->index = index;
         cluster->cloud = rule_cloud_from_name(
                 (struct rule_span){ cluster->config->cloud.text, strlen(cluster->config->cloud.text) });
         cluster->allow.own = rule_set_new();

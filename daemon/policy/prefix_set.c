@@ -119,8 +119,3 @@ struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry
         memcpy(prefix.address.bytes, key.bytes + 1, key.length - 1);
         return prefix;
 }
-
-size_t prefix_set_count(const struct prefix_set *set)
-{
-        return text_table_count(set->table);
-}

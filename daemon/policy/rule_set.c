@@ -403,9 +403,3 @@ void rule_set_trim(struct rule_set *set)
         set->records = records;
         set->record_size = set->record_count;
 }
-
-size_t rule_set_memory(const struct rule_set *set)
-{
-        return sizeof(*set) + name_set_memory(set->names) + set->record_size * sizeof(*set->records) +
-               set->service_size * sizeof(*set->services);
-}

@@ -263,9 +263,3 @@ void text_table_trim(struct text_table *table)
         table->arena = arena;
         table->arena_size = table->arena_used;
 }
-
-size_t text_table_memory(const struct text_table *table)
-{
-        return sizeof(*table) + large_block_size(table->slot_count * sizeof(*table->slots)) +
-               large_block_size((size_t)table->arena_size * sizeof(*table->arena));
-}

@@ -12,17 +12,6 @@ enum decision_class decision_class(const struct decision *decision)
         return decision->action == POLICY_ALLOW ? DECISION_CLASS_ALLOW : DECISION_CLASS_DENY;
 }
 
-const char *decision_action_name(enum policy_action action)
-{
-        static const char *const names[] = {
-                [POLICY_ALLOW] = "allow",
-                [POLICY_DENY] = "deny",
-                [POLICY_AUDIT] = "audit",
-        };
-
-        return names[action];
-}
-
 const char *decision_protocol_name(enum decision_protocol protocol)
 {
         static const char *const names[] = {
@@ -115,7 +104,7 @@ static void add_endpoint(struct decision_fields *fields, const char *address_nam
 
 static void add_verdict(struct decision_fields *fields, const struct decision *decision)
 {
-        const char *action = decision_action_name(decision->action);
+        const char *action = policy_action_name(decision->action);
         const char *protocol = decision_protocol_name(decision->protocol);
         const char *listener = listener_name(decision->listener);
         size_t length;

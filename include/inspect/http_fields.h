@@ -63,9 +63,6 @@ struct http_field {
 /* Takes the first line off *rest, which must not be empty. Returns 0, or -EBADMSG: not a field line. */
 MUST_CHECK int http_field_next(struct http_text *rest, struct http_field *ret);
 
-/* The next element of a comma-separated list of tokens; empty ones are skipped. Returns 1, 0 at the end, or -EBADMSG. */
-MUST_CHECK int http_list_next(struct http_text *rest, struct http_text *ret);
-
 /*
  * The names in all Connection fields: the fields that go no further than the next hop (RFC 9110 7.6.1). Those past
  * HTTP_HEAD_MAX_OPTIONS are left out; http_fields_parse refuses such a head.

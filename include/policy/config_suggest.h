@@ -14,6 +14,3 @@ struct config_suggest {
 
 /* Offers one known word. The nearest that differs in at most a third of its letters wins, capitals counting as half. */
 void config_suggest_offer(struct config_suggest *suggest, const char *candidate);
-
-/* Edits (insert, delete, replace, swap neighbours) between two words, each counted 2 and a change of case 1. */
-size_t config_suggest_distance(const char *a, const char *b);

@@ -6,10 +6,5 @@
 
 #include <stddef.h>
 
-#include "base/compiler.h"
-
 /* Like malloc(), freed with free(). A large block is rounded up to whole huge pages. */
 void *large_block_new(size_t size);
-
-/* Bytes that large_block_new takes for this size. */
-size_t large_block_size(size_t size);

@@ -52,5 +52,6 @@ uint32_t name_set_find_below(const struct name_set *set, const struct fqdn *name
 size_t name_set_pattern(const struct name_set *set, uint32_t entry, char pattern[FQDN_MAX_LENGTH + 1]);
 
 size_t name_set_count(const struct name_set *set);
+
+/* As text_table_trim. */
 void name_set_trim(struct name_set *set);
-size_t name_set_memory(const struct name_set *set);

@@ -86,9 +86,6 @@ const struct policy_cluster *policy_cluster_of(const struct policy *policy, cons
 
 const char *policy_cluster_name(const struct policy_cluster *cluster);
 
-/* Index into config.clusters, for per-cluster counters. */
-size_t policy_cluster_index(const struct policy_cluster *cluster);
-
 /* Index into config.snat_pools. */
 size_t policy_cluster_snat_pool(const struct policy_cluster *cluster);
 
@@ -134,5 +131,8 @@ struct policy_feature_line {
 typedef void (*policy_feature_fn)(const struct policy_feature_line *line, void *context);
 void policy_features(const struct policy *policy, policy_feature_fn on_feature, void *context);
 
+/* "https", "http", "tcp" or "udp". */
 const char *policy_protocol_name(enum policy_protocol protocol);
+
+/* "allow", "deny" or "audit". */
 const char *policy_action_name(enum policy_action action);

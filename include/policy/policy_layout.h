@@ -31,7 +31,6 @@ struct policy_feature_use {
 
 struct policy_cluster {
         const struct config_cluster *config; /* borrowed from the policy's config */
-        size_t index;
         enum rule_cloud cloud;
         struct policy_rules allow;
         struct policy_rules deny;

@@ -34,5 +34,3 @@ size_t prefix_set_find(const struct prefix_set *set, const struct net_address *a
 uint32_t prefix_set_find_longest(const struct prefix_set *set, const struct net_address *address);
 
 struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry);
-
-size_t prefix_set_count(const struct prefix_set *set);

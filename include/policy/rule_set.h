@@ -86,5 +86,6 @@ void rule_match_format(const struct rule_match *match, char *buffer, size_t size
 void rule_set_note_application_ports(const struct rule_set *set, uint8_t ports[8192]);
 
 size_t rule_set_count(const struct rule_set *set);
+
+/* To be called when the set is complete: gives back what growing left over. Out of memory changes nothing. */
 void rule_set_trim(struct rule_set *set);
-size_t rule_set_memory(const struct rule_set *set);

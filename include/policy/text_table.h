@@ -55,6 +55,3 @@ uint32_t text_table_next(const struct text_table *table, uint32_t entry);
 
 /* To be called when the table is complete: gives back what growing left over. Out of memory changes nothing. */
 void text_table_trim(struct text_table *table);
-
-/* Bytes allocated. */
-size_t text_table_memory(const struct text_table *table);

@@ -106,9 +106,6 @@ struct decision_fields {
 /* Lists the fields. They are borrowed from *decision and *ret, so neither may move. */
 void decision_fields(const struct decision *decision, struct decision_fields *ret);
 
-/* "allow", "deny" or "audit". */
-const char *decision_action_name(enum policy_action action);
-
 /* "https", "http" or "tcp"; "" when unknown. */
 const char *decision_protocol_name(enum decision_protocol protocol);
 

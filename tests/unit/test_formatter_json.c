@@ -111,7 +111,7 @@ static void every_reason_action_protocol_and_listener_has_a_name(void **state)
                 assert_string_equal(json_string_value(json_object_get(record, "reason")),
                                     reason_row(decision.reason)->text);
                 assert_string_equal(json_string_value(json_object_get(record, "action")),
-                                    decision_action_name(decision.action));
+                                    policy_action_name(decision.action));
                 assert_true((json_object_get(record, "protocol") == NULL) == (i % 4 == 0));
                 assert_true((json_object_get(record, "listener") == NULL) == (i % 3 == 0));
                 json_decref(record);
