@@ -102,7 +102,7 @@ demo: deps
 check: deps
 	@$(PYTHON) tests/check.py
 
-# check-long: check's sanitizer run under TSan as well, and ten minutes of each fuzz target.
+# check-long: check, then unit and system tests with TSan, soak, repeated kills, ten minutes of each fuzz target.
 check-long: deps
 	@$(PYTHON) tests/check.py long
 

@@ -53,7 +53,7 @@ def build_of(*step):
 def short_groups():
     fuzz_seconds = os.environ.get("FUZZ_SECONDS", "10")
     return [
-        {"build with gcc": build_of(*make("all"))},
+        {"build with gcc": build_of(*make("all", "bench-programs"))},
         {"unit tests": (make("unit"), {}), "lint": (make("lint"), {}),
          "allowlists against the table": (pytest(*sorted(map(str, (ROOT / "tests/lint").glob("test_*.py")))), {})},
         {"build with clang": build_of(*make("all", CC="clang", BUILD="build-clang"))},
@@ -66,10 +66,11 @@ def short_groups():
 
 def long_groups():
     return [
+        *short_groups(),
         {"build with TSan": build_of(*make("all", BUILD="build-tsan", SANITIZE=TSAN))},
         {"unit tests with TSan": (make("unit", BUILD="build-tsan", SANITIZE=TSAN), {})},
-        {"system tests with TSan": system("build-tsan", SOAK="1")},
-        {"system tests, long": system("build", SOAK="1")},
+        {"system tests with TSan": system("build-tsan")},
+        {"soak and kills": (pytest("--rootdir", "tests/system", "tests/system/test_soak.py"), {"BUILD": "build", "SOAK": "1"})},
         {"fuzzing, 600 s each": (make("fuzz", FUZZ_SECONDS="600"), {})},
     ]
 

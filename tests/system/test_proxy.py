@@ -7,7 +7,7 @@ import pytest
 
 from clients import alert, hello, http_response, read_all, read_until
 from lab import POOL_V4, POOL_V6, wait_for
-from odd_origins import ODD, Origin, answer, take_all
+from odd_origins import ODD, ODD_V6, Origin, answer, take_all
 
 PROXY = "http://198.18.1.1:3128"
 
@@ -245,6 +245,57 @@ def test_an_address_as_target_needs_a_network_rule(start_daemon, client, lab):
         origin.wait(lambda it: it.received)
         assert origin.received == [b"SSH-2.0-lab\r\n"]
     assert daemon.expect_one_record(destination_ip=ODD)["action"] == "allow"
+
+
+@pytest.mark.parametrize("name, addresses", (("only4.allowed.example", POOL_V4), ("only6.allowed.example", POOL_V6)))
+def test_a_name_of_one_family_goes_out_by_it(daemon, client, name, addresses):
+    """An IPv4 client reaches a name that has only IPv6 addresses, and the other way round."""
+    reply = client.curl("-x", PROXY, f"https://{name}/")
+    assert reply.peer in addresses, reply
+    daemon.expect_one_record(fqdn=name, action="allow")
+
+
+def test_a_pool_of_one_family_asks_for_no_other(start_daemon, client):
+    """With an IPv4 pool a name that has only IPv6 addresses is not found."""
+    daemon = start_daemon(lambda config: config["snat_pools"][0].update(addresses=[POOL_V4[0]]))
+    assert client.curl("-x", PROXY, "http://only6.allowed.example/").status == 502
+    daemon.expect_one_record(fqdn="only6.allowed.example", reason="name-not-found")
+
+
+def test_an_upload_waits_for_100_continue(daemon, client, lab):
+    """curl sends Expect: 100-continue before a large body; question, go-ahead, body and answer all pass."""
+    def handler(connection, origin):
+        head = read_until(connection, b"\r\n\r\n")
+        assert b"expect: 100-continue" in head.lower() and head.endswith(b"\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        data = b""
+        while len(data) < len(body):
+            data += connection.recv(65536)
+        origin.note(data)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    body = bytes(range(256)) * 20000
+    path = lab.directory / "upload"
+    path.write_bytes(body)
+    with Origin(lab, handler, port=80) as origin:
+        reply = client.curl("-x", PROXY, "-H", "Expect: 100-continue", "-T", path, "http://odd.allowed.example/put")
+        assert (reply.status, reply.body) == (200, "ok"), reply
+        assert origin.received == [body]
+    assert daemon.expect_one_record(fqdn="odd.allowed.example")["bytes_out"] > len(body)
+
+
+def test_connect_to_an_ipv6_address(start_daemon, client, lab):
+    """CONNECT [address]:port with a network rule for it."""
+    daemon = start_daemon(lambda config: config["clusters"][0]["allow"].append(f"tcp [{ODD_V6}]:2222"))
+    with Origin(lab, take_all, address=ODD_V6, port=2222) as origin, client.proxy() as connection:
+        connection.sendall(connect_request(f"[{ODD_V6}]:2222"))
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"words")
+        connection.shutdown(socket.SHUT_WR)
+        origin.wait(lambda it: it.received)
+        assert origin.received == [b"words"]
+        assert origin.peers[0][0] in POOL_V6
+    daemon.expect_one_record(destination_ip=ODD_V6, action="allow")
 
 
 def test_tls_to_the_origin_inside_a_tunnel_is_end_to_end(daemon, client):

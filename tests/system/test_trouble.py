@@ -73,12 +73,12 @@ def test_an_origin_that_drops_everybody(daemon, client, lab, handler):
 
 
 def test_a_dead_address_gives_way_to_a_live_one(daemon, client, lab):
-    """When the IPv6 address of a name is silent, the IPv4 one answers within a second (RFC 8305)."""
+    """When the IPv6 address of a name is silent, the IPv4 one is tried soon after (RFC 8305)."""
     with lab.silenced(lab.zone.v6("second.allowed.example")):
         began = time.monotonic()
-        answer = client.curl("-4", "https://second.allowed.example/")
+        answer = client.curl("-x", "http://198.18.1.1:3128", "https://second.allowed.example/")
         assert answer.status == 200, answer
-        assert time.monotonic() - began < 2
+        assert 0.2 < time.monotonic() - began < 2
     assert daemon.expect_one_record(fqdn="second.allowed.example")["snat_ip"] in POOL_V4
 
 
