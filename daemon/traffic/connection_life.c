@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -179,20 +181,35 @@ void connection_reset_socket(int fd)
         close(fd);
 }
 
-/* The one place where a connection ends. */
-void connection_close(struct connection *c, enum reason reason)
+/* Whether the client has yet to take bytes that were written to it (tcp(7), SIOCOUTQ). */
+static bool client_has_bytes_to_take(const struct connection *c)
 {
-        bool was_refused = c->state == CONNECTION_REFUSING;
+        int count = 0;
 
-        connection_cancel_services(c);
-        connection_conclude(c, reason);
-        connection_enter(c, CONNECTION_CLOSED);
-        connection_drop_upstream(c);
-        connection_setup_free(c->setup);
-        if (reason == REASON_COMPLETED || was_refused)
+        return ioctl(c->client_fd, SIOCOUTQ, &count) == 0 && count > 0;
+}
+
+/* An orderly end, or a reset where the client must not take what it got for the whole. */
+static void close_client(struct connection *c, enum reason reason)
+{
+        bool orderly = reason == REASON_COMPLETED || c->state == CONNECTION_REFUSING;
+
+        /* A reset would take along what the origin sent before its own; a client that dialled it would have got that. */
+        if (orderly || (reason == REASON_UPSTREAM_ABORTED && client_has_bytes_to_take(c)))
                 close(c->client_fd);
         else
                 connection_reset_socket(c->client_fd);
+}
+
+/* The one place where a connection ends. */
+void connection_close(struct connection *c, enum reason reason)
+{
+        connection_cancel_services(c);
+        connection_conclude(c, reason);
+        connection_drop_upstream(c);
+        connection_setup_free(c->setup);
+        close_client(c, reason);
+        connection_enter(c, CONNECTION_CLOSED);
         connection_unlink(c);
         connection_limits_release(c->traffic->limits, &c->client.address);
         generation_unref(c->generation);

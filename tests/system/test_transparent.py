@@ -1,12 +1,15 @@
 """Traffic that is steered to the daemon: TLS by SNI, cleartext HTTP by Host, both families, real clients."""
 
+import fcntl
 import socket
+import struct
+import termios
 
 import pytest
 
 from clients import hello, read_all, refused_alert
-from lab import POOL_V4, POOL_V6
-from odd_origins import ODD, Origin, speak_first, take_all
+from lab import POOL_V4, POOL_V6, wait_for
+from odd_origins import ODD, Origin, reset, speak_first, take_all
 from origins import IMAGE
 
 POOL = {4: POOL_V4, 6: POOL_V6}
@@ -115,6 +118,31 @@ def test_a_long_stream_arrives_unchanged(daemon, client, lab):
         assert origin.received[0] == sent
     record = daemon.expect_one_record(fqdn="odd.allowed.example")
     assert record["bytes_out"] == len(sent)
+
+
+def unacknowledged_bytes(connection):
+    """What was sent and is not yet the other side's (tcp(7), SIOCOUTQ)."""
+    return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def test_what_an_origin_sent_before_its_reset_arrives(daemon, client, lab):
+    """A reset of the origin does not take along what the client has not yet taken of its bytes."""
+    payload = b"\x17\x03\x03\x40\x00" + bytes(16384)
+    sent = payload * 10
+
+    def handler(connection, origin):
+        connection.recv(65536)
+        connection.sendall(sent)
+        wait_for(lambda: unacknowledged_bytes(connection) == 0, "the daemon's taking all of it")
+        reset(connection)
+        origin.note(b"reset")
+
+    with Origin(lab, handler) as origin, client.connect("odd.allowed.example") as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(hello("odd.allowed.example"))
+        origin.wait(lambda it: it.received)
+        daemon.expect_one_record(reason="upstream-aborted")
+        assert len(read_all(connection)[0]) == len(sent)
 
 
 def test_openssl_completes_a_handshake(daemon, lab):
