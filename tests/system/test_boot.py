@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from boot import UNIT, Machine, shipped_sysctls
+from boot import JOURNAL_BURST, UNIT, Machine, shipped_sysctls
 from clients import Client, alert, hello, http_response, read_all, refused_alert
 from daemon import BUILD, configuration
 from lab import POOL_V4, wait_for
@@ -16,6 +16,7 @@ CONNECTION_RECORD = "a254a7c35b9c43a1aa7a5711426403d0"  # as docs/decision-log.m
 ALLOWED = "first.allowed.example"
 REFUSED = "example.com"
 RECORDS = "/var/log/aksegressd/decisions.json"
+STORM = 6 * JOURNAL_BURST + 1000
 CAPABILITIES = {10, 12}  # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN (linux/capability.h)
 
 
@@ -323,3 +324,21 @@ def test_the_table_comes_back_when_nftables_service_flushes_all(machine, client,
         wait_for(lambda: "tproxy" in table(lab), "table")
         assert "put it back" in machine.wait_message("removed the nftables table inet aksegressd", mark)
     assert serves(client)
+
+
+def test_journald_takes_a_storm_of_denials(machine, client):
+    """More refusals at once than journald takes from other units: each is in the journal, or lost says how many are not."""
+    machine.systemctl("restart", UNIT)
+    mark = machine.mark()
+    request = f"GET http://{REFUSED}/ HTTP/1.1\r\nHost: {REFUSED}\r\n\r\n".encode()
+    for _ in range(STORM):
+        with client.proxy() as connection:
+            connection.sendall(request)
+            assert connection.recv(12) == b"HTTP/1.1 403"
+
+    def accounted():
+        machine.journal()
+        entries = [entry for entry in machine.entries[mark:] if entry.get("MESSAGE_ID") == CONNECTION_RECORD]
+        return len(entries) + sum(int(entry.get("AKSEGRESS_LOST", 0)) for entry in entries) == STORM
+    wait_for(accounted, "record of each refusal", 20)
+    assert not any("Suppressed" in str(entry.get("MESSAGE")) for entry in machine.entries[mark:])
