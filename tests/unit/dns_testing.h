@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <event2/event.h>
 #include <string.h>
 #include <time.h>
@@ -18,7 +17,9 @@
 
 #include "base/clock.h"
 #include "net/resolver.h"
+#include "descriptors.h"
 #include "own_network.h"
+#include "values.h"
 
 #define GUARD_S 20       /* a test that hangs fails after it */
 #define TIMEOUT_MS 10000 /* of lookups that are not meant to time out */
@@ -91,14 +92,6 @@ struct outcome {
         struct net_address addresses[RESOLVER_MAX_ADDRESSES];
 };
 
-static inline struct fqdn name_of(const char *text)
-{
-        struct fqdn name;
-
-        assert_int_equal(fqdn_from_text(text, &name), 0);
-        return name;
-}
-
 static inline struct net_endpoint endpoint_of(const char *text)
 {
         struct net_endpoint endpoint;
@@ -107,22 +100,10 @@ static inline struct net_endpoint endpoint_of(const char *text)
         return endpoint;
 }
 
-static inline size_t open_descriptors(void)
-{
-        DIR *directory = opendir("/proc/self/fd");
-        size_t count = 0;
-
-        assert_non_null(directory);
-        while (readdir(directory) != NULL)
-                count++;
-        assert_int_equal(closedir(directory), 0);
-        return count;
-}
-
 /* server: "address:port" of the only one. */
 static inline void open_fixture(struct fixture *fixture, const char *server)
 {
-        *fixture = (struct fixture){ .descriptors_before = open_descriptors() };
+        *fixture = (struct fixture){ .descriptors_before = count_descriptors() };
         clock_offset_ms = 0;
         fixture->servers[0] = endpoint_of(server);
         fixture->config.dns_servers = fixture->servers;
@@ -142,7 +123,7 @@ static inline void close_fixture(struct fixture *fixture)
 {
         resolver_free(fixture->resolver);
         event_base_free(fixture->base);
-        assert_int_equal(open_descriptors(), fixture->descriptors_before);
+        assert_int_equal(count_descriptors(), fixture->descriptors_before);
 }
 
 static inline void on_answer(const struct resolver_answer *answer, void *context)

@@ -1,7 +1,6 @@
 /* Sockets, loops and counts for tests of what moves bytes. Everything waits for an event, with a deadline. */
 #pragma once
 
-#include <dirent.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
@@ -15,6 +14,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "descriptors.h"
 
 #define NET_TESTING_DEADLINE_MS 20000
 
@@ -67,18 +68,6 @@ static inline void close_with_reset(int fd)
 
         assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
         close(fd);
-}
-
-static inline size_t count_descriptors(void)
-{
-        DIR *directory = opendir("/proc/self/fd");
-        size_t count = 0;
-
-        assert_non_null(directory);
-        while (readdir(directory) != NULL)
-                count++;
-        closedir(directory);
-        return count;
 }
 
 static inline void loop_testing_on_timer(evutil_socket_t fd, short what, void *context)

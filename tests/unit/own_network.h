@@ -1,6 +1,6 @@
 /*
  * Moves the test process into a network namespace of its own, with loopback up: addresses, port ranges and packets there
- * concern nobody else, and it ends with the process. Where there is no privilege for it, within a user namespace.
+ * concern nobody else, and it ends with the process.
  */
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <cmocka.h>
 #include <netinet/in.h>
@@ -25,19 +26,61 @@ struct own_network_ipv6_request {
         int interface_index;
 };
 
-static inline void own_network_enter(void)
+static inline void own_network_raise_loopback(void)
 {
         struct ifreq request = { .ifr_name = "lo" };
-        int fd;
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-        if (unshare(CLONE_NEWNET) == -1)
-                assert_int_equal(unshare(CLONE_NEWUSER | CLONE_NEWNET), 0);
-        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         assert_true(fd != -1);
         assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
         request.ifr_flags |= IFF_UP;
         assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
         assert_int_equal(close(fd), 0);
+}
+
+/* Where there is no privilege for it, within a user namespace: enough for what the process does itself. */
+static inline void own_network_enter(void)
+{
+        if (unshare(CLONE_NEWNET) == -1)
+                assert_int_equal(unshare(CLONE_NEWUSER | CLONE_NEWNET), 0);
+        own_network_raise_loopback();
+}
+
+/* For tests that run ip and nft, which only root's own namespace lets them: a group's setup, and its tests' first line. */
+static bool own_network_is_entered;
+
+static inline int own_network_setup(void **state)
+{
+        (void)state;
+        own_network_is_entered = unshare(CLONE_NEWNET) == 0;
+        if (own_network_is_entered)
+                own_network_raise_loopback();
+        return 0;
+}
+
+static inline void own_network_or_skip(void)
+{
+        if (!own_network_is_entered)
+                skip();
+}
+
+/* Runs a command, keeps what fits of what it wrote, and returns its exit status. */
+static inline int own_network_output(const char *command, char *buffer, size_t size)
+{
+        FILE *stream = popen(command, "re");
+
+        assert_non_null(stream);
+        buffer[fread(buffer, 1, size - 1, stream)] = '\0';
+        return pclose(stream);
+}
+
+/* The same for a command that must succeed. */
+static inline void own_network_run(const char *command)
+{
+        char output[1024];
+
+        if (own_network_output(command, output, sizeof(output)) != 0)
+                fail_msg("%s: %s", command, output);
 }
 
 /* The kernel finishes adding an address (duplicate address detection, even on loopback) a moment later. */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "policy/policy.h"
+#include "values.h"
 
 /* What every configuration here begins with; clusters follow. Line 1 to 5. */
 #define POLICY_LAB_HEAD                                                                                                \
@@ -139,19 +140,11 @@ static inline void policy_lab_refuses(struct policy_lab *lab, const char *cluste
         fail_msg("no line says '%s'", words);
 }
 
-static inline struct net_address policy_lab_address(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
-}
-
 /* Asks for a name or an address from 10.1.0.1, or from source. */
 static inline struct policy_verdict policy_lab_ask_from(const struct policy_lab *lab, const char *source,
                                                         enum policy_protocol protocol, const char *host, uint16_t port)
 {
-        struct policy_request request = { .protocol = protocol, .port = port, .source = policy_lab_address(source) };
+        struct policy_request request = { .protocol = protocol, .port = port, .source = address_of(source) };
         struct policy_verdict verdict;
 
         memset(&verdict, 0xa5, sizeof(verdict)); /* policy_decide writes all of it */

@@ -8,12 +8,10 @@
 
 #include <cmocka.h>
 
-#include "namespace.h"
+#include "own_network.h"
 
 #define DEADLINE_S 5
 #define MAX_CHANGES 64
-
-static bool in_namespace;
 
 struct changes {
         struct event_base *base;
@@ -34,16 +32,6 @@ static void on_change(const struct net_address *address, bool present, void *con
         changes->items[changes->count++].present = present;
         if (changes->wanted > 0 && changes->count >= changes->wanted)
                 event_base_loopbreak(changes->base);
-}
-
-static void run(const char *command)
-{
-        char output[1024];
-        int status;
-
-        namespace_output(command, output, sizeof(output), &status);
-        if (status != 0)
-                fail_msg("%s: %s", command, output);
 }
 
 /* Lets the loop run until there are so many changes, or the deadline is over. */
@@ -98,8 +86,7 @@ static void addresses_that_are_there_are_reported_before_the_call_returns(void *
         struct address_watch *watch;
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         watch = start(&changes);
         assert_true(reported(&changes, "127.0.0.1", true));
         assert_true(reported(&changes, "::1", true));
@@ -116,16 +103,15 @@ static void every_address_of_an_ipv4_prefix_on_lo_is_local(void **state)
         struct address_watch *watch;
 
         (void)state;
-        if (!in_namespace)
-                skip();
-        run("ip addr add 198.18.9.1/24 dev lo");
+        own_network_or_skip();
+        own_network_run("ip addr add 198.18.9.1/24 dev lo");
         watch = start(&changes);
         assert_true(has(watch, "127.8.9.10"));
         assert_true(has(watch, "198.18.9.77"));
         assert_false(has(watch, "198.18.8.77"));
         assert_false(has(watch, "::2"));
         stop(&changes, watch);
-        run("ip addr del 198.18.9.1/24 dev lo");
+        own_network_run("ip addr del 198.18.9.1/24 dev lo");
 }
 
 static void an_address_that_comes_and_goes_is_reported_each_time(void **state)
@@ -134,21 +120,20 @@ static void an_address_that_comes_and_goes_is_reported_each_time(void **state)
         struct address_watch *watch;
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         watch = start(&changes);
-        run("ip addr add 198.18.0.7/32 dev lo");
+        own_network_run("ip addr add 198.18.0.7/32 dev lo");
         wait_for(&changes, 3);
         assert_true(reported(&changes, "198.18.0.7", true));
         assert_true(has(watch, "198.18.0.7"));
-        run("ip addr add 2001:db8::7/128 dev lo");
+        own_network_run("ip addr add 2001:db8::7/128 dev lo");
         wait_for(&changes, 4);
         assert_true(reported(&changes, "2001:db8::7", true));
-        run("ip addr del 198.18.0.7/32 dev lo");
+        own_network_run("ip addr del 198.18.0.7/32 dev lo");
         wait_for(&changes, 5);
         assert_true(reported(&changes, "198.18.0.7", false));
         assert_false(has(watch, "198.18.0.7"));
-        run("ip addr del 2001:db8::7/128 dev lo");
+        own_network_run("ip addr del 2001:db8::7/128 dev lo");
         wait_for(&changes, 6);
         stop(&changes, watch);
 }
@@ -159,23 +144,22 @@ static void an_address_on_two_interfaces_leaves_with_the_last(void **state)
         struct address_watch *watch;
 
         (void)state;
-        if (!in_namespace)
-                skip();
-        run("ip link add one type veth peer name two && ip link set one up && ip link set two up");
-        run("ip addr add 198.18.0.7/32 dev lo; ip addr add 198.18.0.7/32 dev one");
+        own_network_or_skip();
+        own_network_run("ip link add one type veth peer name two && ip link set one up && ip link set two up");
+        own_network_run("ip addr add 198.18.0.7/32 dev lo; ip addr add 198.18.0.7/32 dev one");
         watch = start(&changes);
         size_t before = changes.count;
-        run("ip addr del 198.18.0.7/32 dev lo; ip addr add 198.18.0.8/32 dev lo");
+        own_network_run("ip addr del 198.18.0.7/32 dev lo; ip addr add 198.18.0.8/32 dev lo");
         while (!has(watch, "198.18.0.8"))
                 wait_for(&changes, ++before);
         assert_false(reported(&changes, "198.18.0.7", false));
         assert_true(has(watch, "198.18.0.7"));
-        run("ip addr del 198.18.0.7/32 dev one");
+        own_network_run("ip addr del 198.18.0.7/32 dev one");
         while (has(watch, "198.18.0.7"))
                 wait_for(&changes, ++before);
         assert_true(reported(&changes, "198.18.0.7", false));
         stop(&changes, watch);
-        run("ip link del one; ip addr del 198.18.0.8/32 dev lo");
+        own_network_run("ip link del one; ip addr del 198.18.0.8/32 dev lo");
 }
 
 /* More messages than the socket's buffer holds: the kernel drops some, and reads fail with ENOBUFS. */
@@ -186,13 +170,13 @@ static void lost_messages_are_made_up_for(void **state)
         struct timeval pause = { .tv_sec = DEADLINE_S };
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         watch = start(&changes);
-        run("for i in $(seq 4000); do echo addr add 198.18.1.1/32 dev lo; echo addr del 198.18.1.1/32 dev lo; done "
-            ">/tmp/aksegressd-test-$$ && "
-            "echo addr add 198.18.1.2/32 dev lo >>/tmp/aksegressd-test-$$ && "
-            "ip -force -batch /tmp/aksegressd-test-$$; s=$?; rm -f /tmp/aksegressd-test-$$; exit $s");
+        own_network_run(
+                "for i in $(seq 4000); do echo addr add 198.18.1.1/32 dev lo; echo addr del 198.18.1.1/32 dev lo; done "
+                ">/tmp/aksegressd-test-$$ && "
+                "echo addr add 198.18.1.2/32 dev lo >>/tmp/aksegressd-test-$$ && "
+                "ip -force -batch /tmp/aksegressd-test-$$; s=$?; rm -f /tmp/aksegressd-test-$$; exit $s");
         /* However many changes of the first address got through, the second is there in the end and the first is not. */
         event_base_loopexit(changes.base, &pause);
         while (!has(watch, "198.18.1.2") && event_base_got_exit(changes.base) == 0) {
@@ -202,14 +186,7 @@ static void lost_messages_are_made_up_for(void **state)
         assert_true(has(watch, "198.18.1.2"));
         assert_false(has(watch, "198.18.1.1"));
         stop(&changes, watch);
-        run("ip addr del 198.18.1.2/32 dev lo");
-}
-
-static int enter(void **state)
-{
-        (void)state;
-        in_namespace = namespace_enter();
-        return 0;
+        own_network_run("ip addr del 198.18.1.2/32 dev lo");
 }
 
 int main(void)
@@ -222,5 +199,5 @@ int main(void)
                 cmocka_unit_test(lost_messages_are_made_up_for),
         };
 
-        return cmocka_run_group_tests(tests, enter, NULL);
+        return cmocka_run_group_tests(tests, own_network_setup, NULL);
 }

@@ -7,14 +7,7 @@
 #include <cmocka.h>
 
 #include "traffic/connection_limits.h"
-
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
-}
+#include "values.h"
 
 static struct connection_limits *limits_of(size_t all, size_t per_client)
 {

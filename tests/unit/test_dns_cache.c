@@ -6,26 +6,11 @@
 #include <string.h>
 
 #include "net/dns_cache.h"
+#include "values.h"
 
 #define SECOND_MS 1000
 #define MINUTE_MS (60 * SECOND_MS)
 #define START_MS 1000 /* soon after boot: nothing may depend on a large clock */
-
-static struct fqdn name_of(const char *text)
-{
-        struct fqdn name;
-
-        assert_int_equal(fqdn_from_text(text, &name), 0);
-        return name;
-}
-
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
-}
 
 static struct net_address numbered_address(unsigned number)
 {

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "policy/name_set.h"
+#include "values.h"
 
 #define RANDOM_SETS 30
 #define RANDOM_PATTERNS 60
@@ -35,14 +36,6 @@ static uint32_t add(struct name_set *set, const char *pattern)
 
         assert_int_equal(name_set_add(set, pattern, strlen(pattern), &entry), 0);
         return entry;
-}
-
-static struct fqdn name_of(const char *text)
-{
-        struct fqdn name;
-
-        assert_int_equal(fqdn_from_text(text, &name), 0);
-        return name;
 }
 
 /* The patterns that match, in order, one blank between them. */

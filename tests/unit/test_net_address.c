@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "guarded.h"
+#include "values.h"
 
 #define RANDOM_ROUNDS 20000
 #define RANDOM_SEED 0x9e3779b97f4a7c15u /* always the same sequence, so that a failure comes again */
@@ -29,15 +30,6 @@ static struct net_address random_address(uint64_t *state)
 
         for (size_t i = 0; i < (address.family == AF_INET ? 4u : 16u); i++)
                 address.bytes[i] = next_random(state) % 3 == 0 ? 0 : (uint8_t)next_random(state);
-        return address;
-}
-
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        if (net_address_parse(text, strlen(text), &address) != 0)
-                fail_msg("'%s' is no address", text);
         return address;
 }
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "namespace.h"
+#include "own_network.h"
 
 #define OUTPUT_SIZE 65536
 #define ERROR_SIZE 256
@@ -24,8 +24,6 @@ struct policy {
 };
 
 static const uint16_t some_ports[] = { 80, 443, 8080, 8081, 8082, 9000, 65534, 65535 };
-
-static bool in_namespace;
 
 const struct config *policy_config(const struct policy *policy)
 {
@@ -61,10 +59,9 @@ static const char *list(const char *arguments)
 {
         static char output[OUTPUT_SIZE];
         char command[256];
-        int status;
 
         snprintf(command, sizeof(command), "nft %s 2>&1", arguments);
-        namespace_output(command, output, sizeof(output), &status);
+        (void)own_network_output(command, output, sizeof(output));
         return output;
 }
 
@@ -123,8 +120,7 @@ static void the_kernel_takes_what_is_printed(void **state)
         const char *listing;
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         apply(&policy);
         listing = list("list table inet aksegressd");
         assert_listed(listing, "elements = { 80, 443, 8080-8082,");
@@ -150,8 +146,7 @@ static void what_is_dropped_silently_is_not_rejected(void **state)
         struct policy policy = make_policy(CONFIG_REFUSE_WITH_DROP);
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         apply(&policy);
         assert_not_listed(list("list chain inet aksegressd forward"), "reject");
         assert_listed(list("list chain inet aksegressd forward"), "policy drop");
@@ -164,8 +159,7 @@ static void applying_again_replaces_and_does_not_add(void **state)
         char first[OUTPUT_SIZE];
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         apply(&policy);
         snprintf(first, sizeof(first), "%s", list("list ruleset"));
         apply(&policy);
@@ -182,8 +176,7 @@ static void a_foreign_table_survives_apply_and_flush(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_string_equal(list("'add table inet foreign; add chain inet foreign mine; add rule inet foreign mine tcp "
                                  "dport 22 accept'"),
                             "");
@@ -210,8 +203,7 @@ static void an_update_keeps_the_chains_that_packets_are_passing(void **state)
         char before[32], after[32], error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         apply(&policy);
         chain_handle(before);
         policy.port_count = 1;
@@ -230,8 +222,7 @@ static void an_update_brings_back_a_table_that_somebody_flushed(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_int_equal(nftables_flush(error, sizeof(error)), 0);
         assert_int_equal(nftables_update(&policy, error, sizeof(error)), 0);
         assert_listed(list("list table inet aksegressd"), "tproxy ip to :15001");
@@ -242,8 +233,7 @@ static void flushing_nothing_is_fine(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_int_equal(nftables_flush(error, sizeof(error)), 0);
         assert_int_equal(nftables_flush(error, sizeof(error)), 0);
         assert_string_equal(error, "");
@@ -270,8 +260,7 @@ static void without_rights_the_old_rules_stay_and_the_error_says_why(void **stat
         int status;
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         apply(&policy);
         policy.config.transparent.endpoint.port = 15002;
         pid_t child = fork();
@@ -281,13 +270,6 @@ static void without_rights_the_old_rules_stay_and_the_error_says_why(void **stat
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
         assert_listed(list("list table inet aksegressd"), "tproxy ip to :15001");
-}
-
-static int enter(void **state)
-{
-        (void)state;
-        in_namespace = namespace_enter();
-        return 0;
 }
 
 int main(void)
@@ -306,5 +288,5 @@ int main(void)
                 cmocka_unit_test(without_rights_the_old_rules_stay_and_the_error_says_why),
         };
 
-        return cmocka_run_group_tests(tests, enter, NULL);
+        return cmocka_run_group_tests(tests, own_network_setup, NULL);
 }

@@ -78,8 +78,8 @@ static void a_source_in_no_cluster_is_refused_even_when_a_cluster_audits(void **
 static void the_longest_source_prefix_decides_the_cluster(void **state)
 {
         struct policy_lab *lab = *state;
-        struct net_address a = policy_lab_address("10.1.0.1"), b = policy_lab_address("10.1.2.1");
-        struct net_address mapped = policy_lab_address("::ffff:10.1.2.1");
+        struct net_address a = address_of("10.1.0.1"), b = address_of("10.1.2.1");
+        struct net_address mapped = address_of("::ffff:10.1.2.1");
 
         policy_lab_load(lab, POLICY_LAB_CLUSTER "  - { name: team, sources: [10.1.2.0/24], cloud: AzurePublicCloud, "
                                                 "location: westus, snat_pool: main }\n");
@@ -148,8 +148,8 @@ static void an_address_without_a_name_needs_a_network_rule(void **state)
 static void covering_is_about_addresses_and_tcp_only(void **state)
 {
         struct policy_lab *lab = *state;
-        struct net_address client = policy_lab_address("10.1.0.1");
-        struct net_address inside = policy_lab_address("203.0.113.1"), outside = policy_lab_address("203.0.114.1");
+        struct net_address client = address_of("10.1.0.1");
+        struct net_address inside = address_of("203.0.113.1"), outside = address_of("203.0.114.1");
 
         policy_lab_load(lab, POLICY_LAB_CLUSTER
                         "    allow: ['tcp [203.0.113.0/24]:443', 'udp [203.0.114.0/24]:443', 'tcp a.com:443']\n");

@@ -4,7 +4,7 @@
 
 static enum reason check(const struct policy_lab *lab, const char *address, uint16_t port, char hint[POLICY_HINT_SIZE])
 {
-        struct net_address client = policy_lab_address("10.1.0.1"), destination = policy_lab_address(address);
+        struct net_address client = address_of("10.1.0.1"), destination = address_of(address);
 
         return policy_permits_address(lab->policy, policy_cluster_of(lab->policy, &client), &destination, port, hint);
 }

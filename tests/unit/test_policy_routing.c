@@ -9,20 +9,17 @@
 
 #include <cmocka.h>
 
-#include "namespace.h"
+#include "own_network.h"
 
 #define MARK 0x61656400u
 #define OUTPUT_SIZE 8192
 #define ERROR_SIZE 256
 
-static bool in_namespace;
-
 static const char *run(const char *command)
 {
         static char output[OUTPUT_SIZE];
-        int status;
 
-        namespace_output(command, output, sizeof(output), &status);
+        (void)own_network_output(command, output, sizeof(output));
         return output;
 }
 
@@ -61,8 +58,7 @@ static void assert_removed(void)
 static void rule_and_route_are_there_once_however_often_it_is_ensured(void **state)
 {
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         ensure();
         assert_set_up_once();
         ensure();
@@ -74,8 +70,7 @@ static void removing_leaves_nothing_and_may_be_repeated(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         ensure();
         assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
         assert_removed();
@@ -86,8 +81,7 @@ static void removing_leaves_nothing_and_may_be_repeated(void **state)
 static void what_is_missing_comes_back(void **state)
 {
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         ensure();
         assert_string_equal(run("ip -6 rule del priority 1375; ip route flush table 27751"), "");
         ensure();
@@ -99,8 +93,7 @@ static void a_stronger_rule_of_others_is_reported(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_string_equal(run("ip rule add priority 10 blackhole"), "");
         assert_int_equal(policy_routing_ensure(MARK, error, sizeof(error)) < 0, 1);
         assert_non_null(strstr(error, "IPv4"));
@@ -113,8 +106,7 @@ static void a_foreign_route_in_our_table_is_reported(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
         assert_string_equal(run("ip route add 192.0.2.0/24 dev lo table 27751"), "");
         assert_int_equal(policy_routing_ensure(MARK, error, sizeof(error)), -EEXIST);
@@ -129,8 +121,7 @@ static void without_ipv6_the_rest_is_set_up(void **state)
         char error[ERROR_SIZE] = "";
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
         assert_string_equal(run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1 2>&1"),
                             "");
@@ -138,13 +129,6 @@ static void without_ipv6_the_rest_is_set_up(void **state)
         assert_int_equal(count(run("ip -4 rule"), "lookup 27751"), 1);
         assert_int_equal(count(run("ip -6 rule"), "lookup 27751"), 0);
         assert_int_equal(policy_routing_remove(MARK, error, sizeof(error)), 0);
-}
-
-static int enter(void **state)
-{
-        (void)state;
-        in_namespace = namespace_enter();
-        return 0;
 }
 
 int main(void)
@@ -158,5 +142,5 @@ int main(void)
                 cmocka_unit_test(without_ipv6_the_rest_is_set_up),
         };
 
-        return cmocka_run_group_tests(tests, enter, NULL);
+        return cmocka_run_group_tests(tests, own_network_setup, NULL);
 }

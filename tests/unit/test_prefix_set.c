@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "policy/prefix_set.h"
+#include "values.h"
 
 #define RANDOM_PREFIXES 200
 #define RANDOM_ADDRESSES 2000
@@ -34,14 +35,6 @@ static uint32_t add(struct prefix_set *set, const char *text, uint32_t number)
         assert_int_equal(prefix_set_add(set, &prefix, &entry), 0);
         prefix_set_set_number(set, entry, number);
         return entry;
-}
-
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
 }
 
 /* The number of the longest prefix; 0: none. */

@@ -8,14 +8,7 @@
 #include <string.h>
 
 #include "net/snat_pool.h"
-
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
-}
+#include "values.h"
 
 static struct net_endpoint endpoint_of(const char *text)
 {

@@ -7,11 +7,9 @@
 
 #include <cmocka.h>
 
-#include "namespace.h"
+#include "own_network.h"
 
 #define DEADLINE_S 5
-
-static bool in_namespace;
 
 struct reports {
         struct event_base *base;
@@ -20,16 +18,6 @@ struct reports {
         unsigned failures; /* of so many reports it is said that the table could not be put back */
         bool puts_back;
 };
-
-static void run(const char *command)
-{
-        char output[1024];
-        int status;
-
-        namespace_output(command, output, sizeof(output), &status);
-        if (status != 0)
-                fail_msg("%s: %s", command, output);
-}
 
 static int on_gone(void *context)
 {
@@ -41,7 +29,7 @@ static int on_gone(void *context)
         if (reports->count <= reports->failures)
                 return -1;
         if (reports->puts_back)
-                run("nft add table inet watched 2>&1");
+                own_network_run("nft add table inet watched 2>&1");
         return 0;
 }
 
@@ -49,7 +37,7 @@ static struct table_watch *start(struct reports *reports)
 {
         struct table_watch *watch;
 
-        run("nft 'flush ruleset; add table inet watched; add table inet other; add table ip watched' 2>&1");
+        own_network_run("nft 'flush ruleset; add table inet watched; add table inet other; add table ip watched' 2>&1");
         reports->base = event_base_new();
         assert_non_null(reports->base);
         assert_int_equal(table_watch_new(reports->base, "watched", on_gone, reports, &watch), 0);
@@ -89,11 +77,10 @@ static void a_table_that_is_removed_is_reported_each_time(void **state)
         struct reports reports = { .puts_back = true };
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         struct table_watch *watch = start(&reports);
         for (unsigned i = 0; i < sizeof(removals) / sizeof(removals[0]); i++) {
-                run(removals[i]);
+                own_network_run(removals[i]);
                 wait_for(&reports, i + 1);
                 handle_what_is_there(&reports);
                 assert_int_equal(reports.count, i + 1);
@@ -106,18 +93,17 @@ static void changes_that_leave_the_table_are_not_reported(void **state)
         struct reports reports = { .wanted = 1 };
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         struct table_watch *watch = start(&reports);
-        run("nft delete table inet other 2>&1");
-        run("nft delete table ip watched 2>&1");
-        run("nft add chain inet watched c 2>&1");
+        own_network_run("nft delete table inet other 2>&1");
+        own_network_run("nft delete table ip watched 2>&1");
+        own_network_run("nft add chain inet watched c 2>&1");
         /* As nftables_apply does: gone and back within one transaction. */
-        run("nft 'add table inet watched; delete table inet watched; add table inet watched' 2>&1");
-        run("nft 'flush ruleset; add table inet watched' 2>&1");
+        own_network_run("nft 'add table inet watched; delete table inet watched; add table inet watched' 2>&1");
+        own_network_run("nft 'flush ruleset; add table inet watched' 2>&1");
         handle_what_is_there(&reports);
         assert_int_equal(reports.count, 0);
-        run("nft flush ruleset 2>&1");
+        own_network_run("nft flush ruleset 2>&1");
         wait_for(&reports, 1);
         stop(&reports, watch);
 }
@@ -127,12 +113,11 @@ static void what_could_not_be_put_back_is_reported_again(void **state)
         struct reports reports = { .failures = 1, .puts_back = true };
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         struct table_watch *watch = start(&reports);
-        run("nft flush ruleset 2>&1");
+        own_network_run("nft flush ruleset 2>&1");
         wait_for(&reports, 2);
-        run("nft list table inet watched 2>&1");
+        own_network_run("nft list table inet watched 2>&1");
         stop(&reports, watch);
 }
 
@@ -141,22 +126,14 @@ static void lost_messages_are_made_up_for(void **state)
         struct reports reports = { .puts_back = true };
 
         (void)state;
-        if (!in_namespace)
-                skip();
+        own_network_or_skip();
         struct table_watch *watch = start(&reports);
         /* More than the socket's buffer holds, the removal among them. */
-        run("for i in $(seq 4000); do echo add chain inet other c$i; done | nft -f - 2>&1");
-        run("nft delete table inet watched 2>&1");
-        run("for i in $(seq 4000); do echo add chain inet other d$i; done | nft -f - 2>&1");
+        own_network_run("for i in $(seq 4000); do echo add chain inet other c$i; done | nft -f - 2>&1");
+        own_network_run("nft delete table inet watched 2>&1");
+        own_network_run("for i in $(seq 4000); do echo add chain inet other d$i; done | nft -f - 2>&1");
         wait_for(&reports, 1);
         stop(&reports, watch);
-}
-
-static int enter(void **state)
-{
-        (void)state;
-        in_namespace = namespace_enter();
-        return 0;
 }
 
 int main(void)
@@ -168,5 +145,5 @@ int main(void)
                 cmocka_unit_test(lost_messages_are_made_up_for),
         };
 
-        return cmocka_run_group_tests(tests, enter, NULL);
+        return cmocka_run_group_tests(tests, own_network_setup, NULL);
 }

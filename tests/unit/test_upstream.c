@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <netinet/tcp.h>
@@ -13,7 +12,9 @@
 
 #include "base/clock.h"
 #include "net/upstream.h"
+#include "descriptors.h"
 #include "own_network.h"
+#include "values.h"
 
 #define GUARD_S 20       /* a test that hangs fails after it */
 #define TIMEOUT_MS 10000 /* of connects that are not meant to time out */
@@ -40,30 +41,10 @@ struct outcome {
         struct upstream_answer answer;
 };
 
-static struct net_address address_of(const char *text)
-{
-        struct net_address address;
-
-        assert_int_equal(net_address_parse(text, strlen(text), &address), 0);
-        return address;
-}
-
-static size_t open_descriptors(void)
-{
-        DIR *directory = opendir("/proc/self/fd");
-        size_t count = 0;
-
-        assert_non_null(directory);
-        while (readdir(directory) != NULL)
-                count++;
-        assert_int_equal(closedir(directory), 0);
-        return count;
-}
-
 /* sources: ranges "first" or "first last", NULL at the end. */
 static void open_fixture(struct fixture *fixture, enum config_selection selection, const char *const *sources)
 {
-        *fixture = (struct fixture){ .name = "main", .descriptors_before = open_descriptors() };
+        *fixture = (struct fixture){ .name = "main", .descriptors_before = count_descriptors() };
         fixture->pool_config = (struct config_snat_pool){ .name = { .text = fixture->name },
                                                           .ranges = fixture->ranges,
                                                           .selection = selection };
@@ -111,7 +92,7 @@ static void close_fixture(struct fixture *fixture)
         event_base_free(fixture->base);
         snat_pools_free(fixture->pools);
         snat_registry_free(fixture->registry);
-        assert_int_equal(open_descriptors(), fixture->descriptors_before);
+        assert_int_equal(count_descriptors(), fixture->descriptors_before);
 }
 
 static int listen_on(const char *address_text, uint16_t port, int backlog)
