@@ -379,12 +379,16 @@ static bool write_below_hint(const struct policy_cluster *cluster, const struct 
         return false;
 }
 
-static void write_address_hint(const struct policy_request *request, char hint[POLICY_HINT_SIZE])
+static void write_address_hint(const struct policy *policy, const struct policy_cluster *cluster,
+                               const struct policy_request *request, char hint[POLICY_HINT_SIZE])
 {
         char text[NET_ADDRESS_TEXT_SIZE];
 
         if (request->address.family == AF_UNSPEC)
                 return;
+        enum reason reason = policy_permits_address(policy, cluster, &request->address, request->port, hint);
+        if (reason == REASON_PLATFORM_ADDRESS || reason == REASON_OWN_ADDRESS)
+                return; /* It has written the hint: no rule would help. */
         snprintf(hint, POLICY_HINT_SIZE, "an address is allowed by a network rule only: %s [%s]:%u",
                  request->protocol == POLICY_PROTOCOL_UDP ? "udp" : "tcp", net_address_format(&request->address, text),
                  (unsigned)request->port);
@@ -420,7 +424,7 @@ void policy_hint_write(const struct policy *policy, const struct policy_cluster 
         if (write_own_port_hint(cluster, request, hint))
                 return;
         if (request->name.length == 0) {
-                write_address_hint(request, hint);
+                write_address_hint(policy, cluster, request, hint);
                 return;
         }
         if (write_below_hint(cluster, request, hint))

@@ -136,6 +136,17 @@ static void an_address_is_told_which_rule_it_needs(void **state)
                     "an address is allowed by a network rule only: udp [2001:db8::1]:123");
 }
 
+static void for_a_platform_address_no_rule_is_proposed(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
+        assert_hint(lab, HTTPS, "169.254.169.254", 80,
+                    "169.254.169.254 is an Azure platform address, which no setting opens");
+        assert_hint(lab, TCP, "::ffff:168.63.129.16", 80,
+                    "::ffff:168.63.129.16 is an Azure platform address, which no setting opens");
+}
+
 static void features_of_another_cloud_give_no_hint(void **state)
 {
         struct policy_lab *lab = *state;
@@ -177,6 +188,7 @@ int main(void)
                 TEST(another_port_or_protocol_of_this_cluster_is_named),
                 TEST(the_name_above_a_wildcard_is_told_so),
                 TEST(an_address_is_told_which_rule_it_needs),
+                TEST(for_a_platform_address_no_rule_is_proposed),
                 TEST(features_of_another_cloud_give_no_hint),
                 TEST(a_long_name_fits_its_hint),
         };
