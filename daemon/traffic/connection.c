@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -68,8 +69,10 @@ static void on_upstream_done(const struct upstream_answer *answer, void *context
                 .name = c->asked.name,
                 .endpoint = answer->origin,
                 .source = answer->source,
+                .generation_number = generation_number(c->generation),
         };
-        connection_on_upstream(c);
+        if (connection_catch_up(c))
+                connection_on_upstream(c);
 }
 
 static struct snat_pool *connection_pool(const struct connection *c)
@@ -81,7 +84,7 @@ static struct snat_pool *connection_pool(const struct connection *c)
 static void connection_connect(struct connection *c, const struct net_address *candidates, size_t count)
 {
         struct net_address permitted[RESOLVER_MAX_ADDRESSES];
-        char hint[POLICY_HINT_SIZE];
+        char hint[POLICY_HINT_SIZE], refusal_hint[POLICY_HINT_SIZE] = "";
         enum reason refusal = REASON_COMPLETED;
         size_t permitted_count = 0;
 
@@ -92,11 +95,12 @@ static void connection_connect(struct connection *c, const struct net_address *c
                         permitted[permitted_count++] = candidates[i];
                 } else if (refusal == REASON_COMPLETED) {
                         refusal = reason;
-                        connection_state_note_hint(c, hint);
+                        memcpy(refusal_hint, hint, sizeof(hint));
                         c->destination.address = candidates[i];
                 }
         }
         if (permitted_count == 0) {
+                connection_state_note_hint(c, refusal_hint);
                 c->destination.port = c->asked.port;
                 connection_refuse(c, refusal);
                 return;
@@ -166,12 +170,16 @@ static void connection_resolve(struct connection *c)
 
 /* Deciding. */
 
-/* Whether the origin's connection of the last request serves this one: same name and port, and the origin has not closed it. */
+/*
+ * Whether the origin's connection of the last request serves this one: same name and port, and the origin has not closed
+ * it. Not after a reload: the address may no longer be permitted, or the cluster's pool be another one.
+ */
 static bool connection_can_reuse_upstream(const struct connection *c)
 {
         char byte;
 
-        return c->upstream.fd != -1 && c->asked.name.length > 0 && fqdn_equal(&c->upstream.name, &c->asked.name) &&
+        return c->upstream.fd != -1 && c->upstream.generation_number == generation_number(c->generation) &&
+               c->asked.name.length > 0 && fqdn_equal(&c->upstream.name, &c->asked.name) &&
                c->upstream.endpoint.port == c->asked.port && c->setup->request.form != HTTP_REQUEST_CONNECT &&
                recv(c->upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
 }

@@ -32,6 +32,22 @@ static void connection_move_to_newest(struct connection *c)
         connection_state_note_verdict(c, &verdict);
 }
 
+bool connection_catch_up(struct connection *c)
+{
+        const struct generation *newest = c->traffic->generation;
+
+        if (c->generation == newest)
+                return true;
+        if (connection_still_allowed(c, generation_policy(newest))) {
+                connection_move_to_newest(c);
+                return true;
+        }
+        if (generation_config(newest)->on_policy_change != CONFIG_ON_POLICY_CHANGE_CLOSE)
+                return true;
+        connection_close(c, REASON_POLICY_CHANGED);
+        return false;
+}
+
 void connection_change_generation(struct traffic *traffic, struct generation *generation)
 {
         enum config_on_policy_change on_change = generation_config(generation)->on_policy_change;

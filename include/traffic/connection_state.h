@@ -57,6 +57,7 @@ struct connection_upstream {
         struct fqdn name;             /* whom it was connected for */
         struct net_endpoint endpoint; /* where it is connected to */
         struct net_endpoint source;   /* our address and port there */
+        uint64_t generation_number;   /* of the policy that let it be connected to, from that source */
 };
 
 struct connection {
@@ -156,6 +157,12 @@ void connection_reset_socket(int fd);
 
 /* Takes NULL. */
 void connection_setup_free(struct connection_setup *setup);
+
+/*
+ * connection_reload.c: judges a connection that was connecting during a reload by the newest policy, when it is connected.
+ * Returns whether it goes on; if not, it has ended.
+ */
+bool connection_catch_up(struct connection *c);
 
 /* connection.c: what follows on bytes. */
 
