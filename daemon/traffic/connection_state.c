@@ -90,6 +90,8 @@ static struct net_endpoint describe_destination(const struct connection *c)
 {
         struct net_endpoint destination = c->destination;
 
+        if (destination.address.family == AF_UNSPEC && c->asked.name.length == 0)
+                destination.address = c->asked.address;
         if (destination.port == 0)
                 destination.port = c->asked.port != 0 ? c->asked.port : c->original.port;
         return destination;

@@ -89,6 +89,8 @@ class Zone:
             "loopback.allowed.example. A 127.0.0.1",
             "platform.allowed.example. A 168.63.129.16",
             "own.allowed.example. A 198.18.1.1",
+            "partly-private.allowed.example. A 203.0.113.210",
+            "partly-private.allowed.example. A 10.20.30.41",
             "broken.servfail.example. CNAME name.servfail.test.",
             "servfail.test. NS a.lab.",
         ]

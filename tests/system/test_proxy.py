@@ -314,3 +314,23 @@ def test_tls_to_the_origin_inside_a_tunnel_is_end_to_end(daemon, client):
             pass
         assert b"uri=/t" in received
     assert daemon.expect_one_record(fqdn="login.microsoftonline.com")["bytes_in"] > 0
+
+
+def test_a_refused_address_is_in_the_record(daemon, client):
+    """CONNECT to the metadata service by address: the record says where to, and that no rule would open it."""
+    with client.proxy() as connection:
+        connection.sendall(connect_request("169.254.169.254:80"))
+        assert http_response(connection)[0] == 403
+    record = daemon.expect_one_record(destination_ip="169.254.169.254", destination_port=80)
+    assert record["action"] == "deny"
+    assert "no setting opens" in record["hint"]
+
+
+def test_of_several_addresses_the_permitted_one_is_used_without_a_hint(daemon, client):
+    """Where one of a name's addresses is private and another serves, nothing was refused that a hint could explain."""
+    with client.proxy() as connection:
+        connection.sendall(connect_request("partly-private.allowed.example:443"))
+        assert http_response(connection)[0] == 502
+    record = daemon.expect_one_record(fqdn="partly-private.allowed.example", reason="connect-refused")
+    assert record["destination_ip"] == "203.0.113.210"
+    assert "hint" not in record
