@@ -69,7 +69,7 @@ def test_round_robin_uses_each_address_in_turn(start_daemon, lab, held):
 
 def test_least_used_takes_the_address_with_the_fewest(start_daemon, lab, client):
     """Six held connections spread over six addresses; when one ends, the next goes where it was."""
-    start_daemon(pool(f"{POOL_V4[0]}-{POOL_V4[-1]}", selection="least_used"))
+    daemon = start_daemon(pool(f"{POOL_V4[0]}-{POOL_V4[-1]}", selection="least_used"))
     with Origin(lab, keep_open) as origin, contextlib.ExitStack() as stack:
         connections = {}
         for _ in range(6):
@@ -82,12 +82,8 @@ def test_least_used_takes_the_address_with_the_fewest(start_daemon, lab, client)
         connections[freed].close()
         assert read_all(origin.connections[index])[0]  # the hello, then the end that the daemon passes on
         origin.connections[index].close()
-        next_address = held_until_free(client, stack, origin)
-    assert next_address == freed
-
-
-def held_until_free(client, stack, origin):
-    return Held(client, stack).open(origin)[0]
+        daemon.wait_record(snat_ip=freed)
+        assert Held(client, stack).open(origin)[0] == freed
 
 
 def test_a_full_address_spills_to_the_next(start_daemon, few_ports, lab, held):
