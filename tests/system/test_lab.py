@@ -52,8 +52,19 @@ def test_a_lab_leaves_nothing_behind_when_its_test_fails():
 
 
 def test_the_leftovers_of_a_killed_lab_are_removed_by_the_next():
-    """After kill -9 the namespaces stay; clean_dead() removes them and nothing else."""
+    """After kill -9 the namespaces stay; the next lab removes them."""
     done = run_lab("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert left_of(done.stdout) != []
-    lab_module.clean_dead()
+    lab_module.clean_dead(kept_too=False)
+    assert left_of(done.stdout) == []
+
+
+def test_a_kept_lab_stays_until_it_is_asked_to_go():
+    """What KEEP=1 left outlives the next lab and goes with `lab.py clean PID`."""
+    done = run_lab("network.keep = True")
+    try:
+        lab_module.clean_dead(kept_too=False)
+        assert len(left_of(done.stdout)) > 5
+    finally:
+        lab_module.clean_dead({int(done.stdout.split("-")[1])})
     assert left_of(done.stdout) == []
