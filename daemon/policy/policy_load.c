@@ -236,7 +236,7 @@ static int add_api_server(struct loader *loader, const struct policy_cluster *cl
         struct rule_filled rule = { .protocol = POLICY_PROTOCOL_HTTPS };
         struct rule_error error;
         struct fqdn fqdn;
-        uint16_t index;
+        uint16_t index = 0;
 
         if (name->text == NULL)
                 return 0;
