@@ -2,13 +2,10 @@
  * Input: a byte of flags, a body length, then steps: a byte whose bits 0 and 1 say who acts (client, origin) and what
  * (send, end), whose other bits how many of the following bytes are sent.
  */
-#include "fuzz.h"
+#include "fuzz_side.h"
 
-#include <event2/buffer.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "net/http_exchange.h"
 
@@ -22,19 +19,6 @@ enum flag {
         FLAG_CHUNKED = 16,
 };
 
-enum step {
-        STEP_ORIGIN = 1, /* or the client */
-        STEP_END = 2,    /* or send */
-};
-
-struct side {
-        int far;
-        int near;
-        struct evbuffer *sent;
-        struct evbuffer *received;
-        bool ended;
-};
-
 struct run {
         struct side client;
         struct side origin;
@@ -46,37 +30,12 @@ struct run {
 
 static struct event_base *base;
 
-static void side_open(struct side *side)
-{
-        int ends[2];
-
-        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
-        *side = (struct side){ .far = ends[0], .near = ends[1], .sent = evbuffer_new(), .received = evbuffer_new() };
-}
-
-static void side_close(struct side *side)
-{
-        close(side->far);
-        close(side->near);
-        evbuffer_free(side->sent);
-        evbuffer_free(side->received);
-}
-
-static void receive_all(int fd, struct evbuffer *into)
-{
-        char bytes[4096];
-        ssize_t got;
-
-        while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
-                evbuffer_add(into, bytes, (size_t)got);
-}
-
 static void run_loop(struct run *run)
 {
         for (int i = 0; i < 3; i++)
                 event_base_loop(base, EVLOOP_NONBLOCK);
-        receive_all(run->client.far, run->client.received);
-        receive_all(run->origin.far, run->origin.received);
+        side_receive(run->client.far, run->client.received);
+        side_receive(run->origin.far, run->origin.received);
 }
 
 static void on_done(const struct http_exchange_result *result, void *context)
@@ -112,24 +71,6 @@ static void start(struct run *run, uint8_t flags, uint8_t body_length)
         CHECK(!run->done);
 }
 
-/* Returns how many bytes the step took. */
-static size_t take_step(struct run *run, const uint8_t *data, size_t size)
-{
-        struct side *side = (data[0] & STEP_ORIGIN) != 0 ? &run->origin : &run->client;
-        size_t length = data[0] >> 2;
-
-        if (length > size - 1)
-                length = size - 1;
-        if ((data[0] & STEP_END) != 0) {
-                shutdown(side->far, SHUT_WR);
-                side->ended = true;
-                return 1;
-        }
-        if (!side->ended && length > 0 && send(side->far, data + 1, length, MSG_NOSIGNAL) == (ssize_t)length)
-                evbuffer_add(side->sent, data + 1, length);
-        return length + 1;
-}
-
 static void append(struct evbuffer *to, struct evbuffer *from)
 {
         evbuffer_add(to, evbuffer_pullup(from, -1), evbuffer_get_length(from));
@@ -150,7 +91,7 @@ static void check_client_bytes(struct run *run)
 
         append(all, run->origin.received);
         append(all, run->input);
-        receive_all(run->client.near, all);
+        side_receive(run->client.near, all);
         evbuffer_add(sent, HEAD, strlen(HEAD));
         append(sent, run->client.sent);
         CHECK(equal(all, sent));
@@ -192,7 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += 2;
         size -= 2;
         while (size > 0 && !run.done) {
-                size_t taken = take_step(&run, data, size);
+                struct side *side = (data[0] & STEP_ORIGIN) != 0 ? &run.origin : &run.client;
+                size_t taken = side_take_step(side, data, size);
 
                 data += taken;
                 size -= taken;

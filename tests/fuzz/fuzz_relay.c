@@ -2,33 +2,16 @@
  * Input: a byte of flags, how many first bytes are judged and how many are not, then steps as in fuzz_http_exchange.
  * Each time the gate is asked it takes the next byte of the input's end: its verdict, and how much it passes.
  */
-#include "fuzz.h"
+#include "fuzz_side.h"
 
-#include <event2/buffer.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "net/relay.h"
 
 enum flag {
         FLAG_GATED = 1,
         FLAG_PASS_HELD_AT_END = 2,
-};
-
-enum step {
-        STEP_ORIGIN = 1, /* or the client */
-        STEP_END = 2,    /* or send */
-};
-
-/* One end, and what it sent and received. */
-struct side {
-        int far;
-        int near;
-        struct evbuffer *sent;
-        struct evbuffer *received;
-        bool ended;
 };
 
 struct run {
@@ -48,37 +31,12 @@ struct run {
 static struct event_base *base;
 static struct relay_pool *pool;
 
-static void side_open(struct side *side)
-{
-        int ends[2];
-
-        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
-        *side = (struct side){ .far = ends[0], .near = ends[1], .sent = evbuffer_new(), .received = evbuffer_new() };
-}
-
-static void side_close(struct side *side)
-{
-        close(side->far);
-        close(side->near);
-        evbuffer_free(side->sent);
-        evbuffer_free(side->received);
-}
-
-static void receive_all(struct side *side)
-{
-        char bytes[4096];
-        ssize_t got;
-
-        while ((got = recv(side->far, bytes, sizeof(bytes), 0)) > 0)
-                evbuffer_add(side->received, bytes, (size_t)got);
-}
-
 static void run_loop(struct run *run)
 {
         for (int i = 0; i < 3; i++)
                 event_base_loop(base, EVLOOP_NONBLOCK);
-        receive_all(&run->sides[0]);
-        receive_all(&run->sides[1]);
+        side_receive(run->sides[0].far, run->sides[0].received);
+        side_receive(run->sides[1].far, run->sides[1].received);
 }
 
 static void on_done(const struct relay_result *result, void *context)
@@ -139,30 +97,13 @@ static void start(struct run *run, const uint8_t *first, size_t length, size_t j
         CHECK(!run->done);
 }
 
-static void end_side(struct side *side)
-{
-        shutdown(side->far, SHUT_WR);
-        side->ended = true;
-}
-
 static void take_step(struct run *run)
 {
-        uint8_t step = run->data[0];
-        struct side *side = &run->sides[(step & STEP_ORIGIN) != 0 ? RELAY_IN : RELAY_OUT];
-        size_t length = step >> 2;
+        struct side *side = &run->sides[(run->data[0] & STEP_ORIGIN) != 0 ? RELAY_IN : RELAY_OUT];
+        size_t taken = side_take_step(side, run->data, run->size);
 
-        run->data++;
-        run->size--;
-        if ((step & STEP_END) != 0) {
-                end_side(side);
-                return;
-        }
-        if (length > run->size)
-                length = run->size;
-        if (!side->ended && length > 0 && send(side->far, run->data, length, MSG_NOSIGNAL) == (ssize_t)length)
-                evbuffer_add(side->sent, run->data, length);
-        run->data += length;
-        run->size -= length;
+        run->data += taken;
+        run->size -= taken;
 }
 
 /* What arrived is the beginning of what was sent, and no more of it than the gate let through. */
@@ -205,9 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 take_step(&run);
                 run_loop(&run);
         }
-        end_side(&run.sides[0]);
+        side_end(&run.sides[0]);
         run_loop(&run);
-        end_side(&run.sides[1]);
+        side_end(&run.sides[1]);
         run_loop(&run);
         CHECK(run.done);
         CHECK(run.refused ? run.result.reason == REASON_SERVER_NAME_CHANGED : run.result.reason == REASON_COMPLETED);

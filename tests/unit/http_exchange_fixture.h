@@ -47,13 +47,6 @@ static inline struct fixture *fixture_new(void (*pair)(int ends[2], int buffer_s
         return fixture;
 }
 
-static inline void close_and_forget(int *fd)
-{
-        if (*fd != -1)
-                close(*fd);
-        *fd = -1;
-}
-
 static inline void fixture_free(struct fixture *fixture)
 {
         close_and_forget(&fixture->client);
@@ -101,11 +94,6 @@ static inline bool is_done(void *context)
 static inline void run_to_end(struct fixture *fixture)
 {
         loop_until(fixture->base, is_done, fixture);
-}
-
-static inline void send_text(int fd, const char *text)
-{
-        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 static inline void drain(int fd, struct evbuffer *into)

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,6 +60,18 @@ static inline void unix_pair(int ends[2], int buffer_size)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
         for (int i = 0; i < 2 && buffer_size > 0; i++)
                 assert_int_equal(setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &buffer_size, sizeof(buffer_size)), 0);
+}
+
+static inline void close_and_forget(int *fd)
+{
+        if (*fd != -1)
+                close(*fd);
+        *fd = -1;
+}
+
+static inline void send_text(int fd, const char *text)
+{
+        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 /* Closes with a reset instead of an orderly end. */

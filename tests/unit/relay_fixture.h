@@ -74,13 +74,6 @@ static inline void fixture_connect(struct fixture *fixture, void (*pair)(int end
         fixture->origin_side = ends[1];
 }
 
-static inline void close_and_forget(int *fd)
-{
-        if (*fd != -1)
-                close(*fd);
-        *fd = -1;
-}
-
 static inline void fixture_free(struct fixture *fixture)
 {
         close_and_forget(&fixture->client);
@@ -161,11 +154,6 @@ static inline bool is_done(void *context)
 static inline void run_to_end(struct fixture *fixture)
 {
         loop_until(fixture->base, is_done, fixture);
-}
-
-static inline void send_text(int fd, const char *text)
-{
-        assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 static inline void assert_receives(struct fixture *fixture, int fd, const char *text)
