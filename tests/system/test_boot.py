@@ -239,14 +239,14 @@ def test_the_watchdog_restarts_a_daemon_that_hangs(machine, client):
     started = time.monotonic()
     machine.systemctl("kill", "--kill-who=main", "--signal=STOP", UNIT)
     machine.wait_message("Watchdog timeout", mark, 10)
-    assert time.monotonic() - started < 4, "at most WatchdogSec since the last answer, and a second for a busy machine"
+    assert time.monotonic() - started < 5, "at most WatchdogSec since the last answer, and some for a busy machine"
     wait_for(lambda: machine.show("NRestarts", "ActiveState") == ["1", "active"], "restart")
     assert machine.show("MainPID") != pid
     assert serves(client)
 
 
 def test_a_living_daemon_answers_the_watchdog(machine):
-    """Three times WatchdogSec pass without a restart: the answers are counted in WatchdogTimestamp."""
+    """Four answers arrive, over twice WatchdogSec, and nothing is restarted."""
     machine.drop_in("[Service]\nWatchdogSec=2\n")
     machine.systemctl("restart", UNIT)
     seen = {machine.show("WatchdogTimestampMonotonic")}
@@ -254,7 +254,7 @@ def test_a_living_daemon_answers_the_watchdog(machine):
     def answered():
         seen.add(machine.show("WatchdogTimestampMonotonic"))
         return len(seen) > 4
-    wait_for(answered, "fourth answer", 10)
+    wait_for(answered, "fourth answer", 20)
     assert machine.show("NRestarts", "ActiveState") == ["0", "active"]
 
 
