@@ -22,8 +22,8 @@ CPPFLAGS += -Iinclude -D_GNU_SOURCE -DAKSEGRESSD_VERSION='"$(VERSION)"' -DAKSEGR
 	-DAKSEGRESSD_SYSCONFDIR='"$(SYSCONFDIR)/aksegressd"'
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla \
 	-Wformat=2 -Wundef -Wcast-qual -Wswitch-enum -Werror
-# The sanitizers check more than _FORTIFY_SOURCE does, and do not see through it.
-HARDENING := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+# The sanitizers check more than _FORTIFY_SOURCE does, and do not see through it (Ubuntu's gcc sets it by itself).
+HARDENING := -fstack-protector-strong -fPIE -U_FORTIFY_SOURCE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(SANITIZE) -pthread $(shell pkg-config --cflags $(LIBRARIES))
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now
