@@ -28,6 +28,8 @@ SYSCTL_FILE = ROOT / "conf/sysctl.d/60-aksegressd.conf"
 PACKAGES = ["systemd", "systemd-sysv", "procps", "logrotate", "nftables"]
 # Of messages from one unit in 30 s; journald takes up to six times as many if there is room. The default is 10,000.
 JOURNAL_BURST = 1000
+# Ubuntu has libfyaml in universe.
+COMPONENTS = "main,universe" if "ID=ubuntu\n" in pathlib.Path("/etc/os-release").read_text() else "main"
 GROUP_NAME = re.compile(r"^aed-(\d+)-boot$")
 
 
@@ -70,7 +72,8 @@ def make_base_root(root, packages):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", memory], check=True)
         try:
             with open(log, "wb") as stream:
-                done = subprocess.run(["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release(), f"{memory}/root"],
+                done = subprocess.run(["debootstrap", "--variant=minbase", f"--components={COMPONENTS}", f"--include={','.join(packages)}",
+                                       release(), f"{memory}/root"],
                                       stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"debootstrap failed:\n{log.read_text(errors='replace')[-4000:]}")
