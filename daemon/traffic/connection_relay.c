@@ -26,25 +26,24 @@ static enum relay_gate_verdict handshake_gate(enum relay_direction direction, co
         return c->watch.phase == HANDSHAKE_WATCH_DONE ? RELAY_GATE_OPEN : RELAY_GATE_PASS;
 }
 
-/* In a tunnel that a tcp rule opened by name, TLS may still not name another server. */
+/* In a tunnel that was opened by name, TLS may still not name another server. */
 static enum relay_gate_verdict tunnel_gate(struct connection *c, const struct inspect_result *result,
                                            enum reason *ret_reason)
 {
         if (result->protocol != INSPECT_PROTOCOL_TLS)
                 return RELAY_GATE_OPEN;
         connection_state_note_hello(c, &result->hello);
-        if (c->verdict.action == POLICY_AUDIT || c->asked.name.length == 0 || result->hello.server_name.length == 0 ||
+        if (c->verdict.action == POLICY_AUDIT || result->hello.server_name.length == 0 ||
             fqdn_equal(&c->asked.name, &result->hello.server_name))
                 return RELAY_GATE_OPEN;
         connection_state_note_foreign_name(c, &result->hello.server_name);
-        c->speaks = INSPECT_PROTOCOL_TLS;
         *ret_reason = REASON_SERVER_NAME_MISMATCH;
         return RELAY_GATE_REFUSE;
 }
 
 /*
- * A connection dialled by address: the client's first bytes may be anything, but a name in them is recorded, and deny
- * rules hold for it.
+ * A connection or tunnel that was let through as it is: the client's first bytes may be anything, but a name in them holds
+ * to the one it was opened by, or where that is an address, is recorded and judged by deny rules.
  */
 static enum relay_gate_verdict passing_gate(enum relay_direction direction, const void *bytes, size_t length,
                                             size_t *ret_pass, enum reason *ret_reason, void *context)
@@ -67,7 +66,8 @@ static enum relay_gate_verdict passing_gate(enum relay_direction direction, cons
         case INSPECT_OK:
                 break;
         }
-        if (c->tunnel)
+        c->speaks = result.protocol;
+        if (c->asked.name.length > 0)
                 return tunnel_gate(c, &result, ret_reason);
         connection_state_note_name(c, &result);
         if (c->asked.name.length == 0)

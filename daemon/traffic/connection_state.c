@@ -75,6 +75,9 @@ static enum decision_protocol describe_protocol(const struct connection *c)
         }
         switch (c->asked.protocol) {
         case POLICY_PROTOCOL_HTTPS:
+                /* A CONNECT that a tcp rule let through may carry anything. */
+                if (c->verdict.by_network_rule && !c->has_tls)
+                        return DECISION_PROTOCOL_TCP;
                 return DECISION_PROTOCOL_HTTPS;
         case POLICY_PROTOCOL_HTTP:
                 return DECISION_PROTOCOL_HTTP;

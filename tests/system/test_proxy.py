@@ -244,7 +244,28 @@ def test_an_address_as_target_needs_a_network_rule(start_daemon, client, lab):
         connection.shutdown(socket.SHUT_WR)
         origin.wait(lambda it: it.received)
         assert origin.received == [b"SSH-2.0-lab\r\n"]
-    assert daemon.expect_one_record(destination_ip=ODD)["action"] == "allow"
+    record = daemon.expect_one_record(destination_ip=ODD)
+    assert (record["action"], record["protocol"]) == ("allow", "tcp")
+
+
+def test_a_deny_rule_holds_inside_a_tunnel_to_an_address(start_daemon, client, lab):
+    """CONNECT to an address that a tcp rule opens does not open the names that a deny rule forbids there."""
+    daemon = start_daemon(lambda config: config["clusters"][0]["allow"].append(f"tcp [{ODD}]:80,443"))
+    name = "forbidden.allowed.example"
+    with Origin(lab, take_all), Origin(lab, take_all, port=80):
+        with client.proxy() as connection:
+            connection.sendall(connect_request(f"{ODD}:443"))
+            read_until(connection, b"\r\n\r\n")
+            connection.sendall(hello(name))
+            assert alert(read_all(connection)[0]) == "access_denied"
+        with client.proxy() as connection:
+            connection.sendall(connect_request(f"{ODD}:80"))
+            read_until(connection, b"\r\n\r\n")
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+            assert read_all(connection)[0].startswith(b"HTTP/1.1 403 ")
+    for protocol in ("https", "http"):
+        record = daemon.expect_one_record(fqdn=name, protocol=protocol)
+        assert (record["reason"], record["destination_ip"], record["bytes_out"]) == ("deny-rule", ODD, 0)
 
 
 @pytest.mark.parametrize("name, addresses", (("only4.allowed.example", POOL_V4), ("only6.allowed.example", POOL_V6)))

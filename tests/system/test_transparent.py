@@ -201,6 +201,20 @@ def test_a_network_rule_dials_at_once(start_daemon, lab):
     assert (record["protocol"], record["action"], record["reason"]) == ("tcp", "allow", "completed")
 
 
+def test_a_deny_rule_holds_where_a_network_rule_allows_the_address(start_daemon, client, lab):
+    """The name in the first bytes is judged though the connection was dialled at once, and the client can read that."""
+    daemon = start_daemon(lambda config: config["clusters"][0]["allow"].append(f"tcp [{ODD}]:80,443"))
+    name = "forbidden.allowed.example"
+    with Origin(lab, take_all), Origin(lab, take_all, port=80):
+        assert refused_alert(lab.spoke.connect(ODD, 443), hello(name)) == "access_denied"
+        with lab.spoke.connect(ODD, 80) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+            assert read_all(connection)[0].startswith(b"HTTP/1.1 403 ")
+    for protocol in ("https", "http"):
+        record = daemon.expect_one_record(fqdn=name, protocol=protocol)
+        assert (record["reason"], record["destination_ip"], record["bytes_out"]) == ("deny-rule", ODD, 0)
+
+
 def test_a_deny_rule_goes_before_an_allow_rule(daemon, client):
     """forbidden.allowed.example is allowed by *.allowed.example and forbidden by its own rule."""
     assert refused_alert(client.connect("forbidden.allowed.example"), hello("forbidden.allowed.example")) == "access_denied"
