@@ -143,7 +143,10 @@ static int intern_service(struct rule_set *set, const struct rule_filled *rule, 
         return 0;
 }
 
-/* Adds record to the end of the chain whose first record is *first, unless the chain has its service already and duplicates are not kept. */
+/*
+ * Adds record to the end of the chain whose first record is *first, unless the chain has its service already and
+ * duplicates are not kept.
+ */
 static int append_record(struct rule_set *set, uint32_t *first, struct record record)
 {
         uint32_t *link = first;

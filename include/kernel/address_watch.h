@@ -1,4 +1,7 @@
-/* Follows which addresses are on the network interfaces (rtnetlink, libmnl), so that the SNAT pool uses only those. No privilege needed. */
+/*
+ * Follows which addresses are on the network interfaces (rtnetlink, libmnl), so that the SNAT pool uses only those. Needs
+ * no privilege.
+ */
 #pragma once
 
 #include <event2/event.h>
@@ -14,10 +17,15 @@ typedef void (*address_watch_fn)(const struct net_address *address, bool present
 
 /*
  * Calls back for every address there is now (before this returns), then for each change from the event loop. After lost
- * messages (ENOBUFS) everything is read anew and differences are reported. Loopback prefixes: an address within a prefix on
- * `lo` (127.0.0.0/8) is local without being listed; address_watch_has answers for those too.
+ * messages (ENOBUFS) everything is read anew and differences are reported.
+ *
+ * Returns 0 or -Exxx; some addresses may have been reported then.
  */
 MUST_CHECK int address_watch_new(struct event_base *base, address_watch_fn on_change, void *context,
                                  struct address_watch **ret);
+
+/* Takes NULL. */
 void address_watch_free(struct address_watch *watch);
+
+/* Whether the address is on an interface. On lo every IPv4 address of a prefix is (127.0.0.0/8), listed or not. */
 bool address_watch_has(const struct address_watch *watch, const struct net_address *address);

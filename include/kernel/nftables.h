@@ -17,13 +17,17 @@
 char *nftables_ruleset_format(const struct policy *policy);
 
 /*
- * The same on top of the table that is there, for a reload: steering goes on for every packet meanwhile. Puts the table in
- * place if it is gone.
+ * Puts the policy's ruleset in place of whatever table is there, for a start.
+ *
+ * Returns 0, or -Exxx with libnftables' words in error; the table is as it was then.
+ */
+MUST_CHECK int nftables_apply(const struct policy *policy, char *error, size_t error_size);
+
+/*
+ * The same on top of the table that is there, for a reload: steering goes on for every packet meanwhile. Puts the table
+ * in place if it is gone.
  */
 MUST_CHECK int nftables_update(const struct policy *policy, char *error, size_t error_size);
-
-/* Applies the policy's ruleset in place of whatever table is there, for a start. Returns 0, or -Exxx with libnftables' words in error (size error_size). */
-MUST_CHECK int nftables_apply(const struct policy *policy, char *error, size_t error_size);
 
 /* Removes the table; 0 also when there was none. */
 MUST_CHECK int nftables_flush(char *error, size_t error_size);

@@ -9,11 +9,15 @@
 
 #include "base/compiler.h"
 
-#define POLICY_ROUTING_TABLE 27751   /* a number unlikely to be taken; see docs */
+#define POLICY_ROUTING_TABLE 27751   /* a number unlikely to be taken; aksegressd(8) names it */
 #define POLICY_ROUTING_PRIORITY 1375 /* before the main table's rule (32766) */
 
-/* Sets up what is missing; what is there already is left as it is. 0 or -Exxx with a sentence in error. IPv6 off in the kernel is fine. */
+/*
+ * Sets up what is missing and leaves what is there. A kernel without IPv6 is fine.
+ *
+ * Returns 0, or -Exxx with a sentence in error.
+ */
 MUST_CHECK int policy_routing_ensure(uint32_t mark, char *error, size_t error_size);
 
-/* Removes rule and route; what is not there is fine. */
+/* Removes rule and route; what is not there is fine. Returns as policy_routing_ensure. */
 MUST_CHECK int policy_routing_remove(uint32_t mark, char *error, size_t error_size);

@@ -1,4 +1,4 @@
-/* One request to the kernel's routing side (rtnetlink(7)) and its answer, through libmnl. For policy_routing and address_watch. */
+/* One request to the kernel's routing side (rtnetlink(7)) and its answer, through libmnl. */
 #pragma once
 
 #include "base/compiler.h"

@@ -10,7 +10,7 @@
 
 struct table_watch;
 
-/* The table is gone. Returns 0 when it is back, or a negative number to be called again in a second if it is still gone. */
+/* The table is gone. Returns 0 when it is back, or a negative number to be called again in a second if it is not. */
 typedef int (*table_watch_fn)(void *context);
 
 /*
@@ -19,4 +19,6 @@ typedef int (*table_watch_fn)(void *context);
  */
 MUST_CHECK int table_watch_new(struct event_base *base, const char *table, table_watch_fn on_gone, void *context,
                                struct table_watch **ret);
+
+/* Takes NULL. */
 void table_watch_free(struct table_watch *watch);

@@ -42,7 +42,10 @@ MUST_CHECK int dns_client_new(struct event_base *base, const struct config *conf
 /* Questions in flight end without a callback. Not from a callback of this client. Takes NULL. */
 void dns_client_free(struct dns_client *client);
 
-/* New questions go to the other configuration's servers; those in flight end as they were asked. 0 or -Exxx (nothing changed). */
+/*
+ * New questions go to the other configuration's servers; those in flight end as they were asked. Returns 0 or -Exxx
+ * (nothing changed).
+ */
 MUST_CHECK int dns_client_reconfigure(struct dns_client *client, const struct config *config);
 
 /*

@@ -67,5 +67,5 @@ typedef void (*http_exchange_fn)(const struct http_exchange_result *result, void
 MUST_CHECK int http_exchange_start(struct event_base *base, const struct http_exchange_request *request,
                                    http_exchange_fn on_done, void *context, struct http_exchange **ret);
 
-/* Stops without a callback. */
+/* Stops without a callback; *ret gets what was counted so far. */
 void http_exchange_cancel(struct http_exchange *exchange, struct http_exchange_result *ret);

@@ -22,6 +22,7 @@ struct pipe_pool_pipe {
         struct pipe_pool_pipe *next; /* private */
 };
 
+/* Returns 0 or -ENOMEM. */
 MUST_CHECK int pipe_pool_new(struct pipe_pool **ret);
 
 /* Every pipe must be back. Takes NULL. */

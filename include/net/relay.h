@@ -28,7 +28,7 @@ enum relay_direction {
 MUST_CHECK int relay_pool_new(struct event_base *base, struct relay_pool **ret);
 void relay_pool_free(struct relay_pool *pool);
 
-/* For metrics and tests. */
+/* What the relays of a worker hold now; tests and benchmarks look at it. */
 struct relay_pool_statistics {
         size_t relays;
         size_t pipes_in_use;    /* only by directions whose receiver is slower than the sender at this moment */
@@ -37,10 +37,9 @@ struct relay_pool_statistics {
 void relay_pool_statistics(const struct relay_pool *pool, struct relay_pool_statistics *ret);
 
 enum relay_gate_verdict {
-        RELAY_GATE_PASS =
-                0, /* send on *ret_pass of the bytes (0: hold them until more come or the other direction moves) */
-        RELAY_GATE_OPEN,   /* send on everything; the gate is not asked again in this direction */
-        RELAY_GATE_REFUSE, /* end the relay with *ret_reason */
+        RELAY_GATE_PASS = 0, /* send on *ret_pass bytes (0: hold all until more come or the other direction moves) */
+        RELAY_GATE_OPEN,     /* send on everything; the gate is not asked again in this direction */
+        RELAY_GATE_REFUSE,   /* end the relay with *ret_reason */
 };
 
 /*
@@ -88,4 +87,5 @@ MUST_CHECK int relay_start(struct relay_pool *pool, const struct relay_request *
 /* Stops without a callback; *ret gets what was counted so far. */
 void relay_cancel(struct relay *relay, struct relay_result *ret);
 
+/* What was counted so far; reason means nothing yet. */
 void relay_counts(const struct relay *relay, struct relay_result *ret);

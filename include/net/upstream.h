@@ -19,14 +19,16 @@ struct upstream_request {
         const struct net_address *addresses; /* copied; checked by the caller */
         size_t address_count;                /* 1 to RESOLVER_MAX_ADDRESSES */
         uint16_t port;
-        struct net_address client; /* for sticky selection */
-        struct snat_pool *pool;    /* borrowed until the callback */
-        struct snat_registry *registry;
-        unsigned timeout_ms; /* for all attempts together */
+        struct net_address client;      /* for sticky selection */
+        struct snat_pool *pool;         /* borrowed until the callback */
+        struct snat_registry *registry; /* borrowed, outlives the lease too */
+        unsigned timeout_ms;            /* for all attempts together */
 };
 
-/* reason COMPLETED: connected, and fd and lease are the receiver's. Otherwise CONNECT_REFUSED, CONNECT_UNREACHABLE,
- * CONNECT_TIMEOUT, SNAT_EXHAUSTED, SNAT_UNAVAILABLE or NO_RESOURCES, fd -1 and nothing held. */
+/*
+ * reason COMPLETED: connected, and fd and lease are the receiver's. Otherwise CONNECT_REFUSED, CONNECT_UNREACHABLE,
+ * CONNECT_TIMEOUT, SNAT_EXHAUSTED, SNAT_UNAVAILABLE or NO_RESOURCES, fd -1 and nothing held.
+ */
 struct upstream_answer {
         enum reason reason;
         int fd; /* non-blocking, TCP_NODELAY */

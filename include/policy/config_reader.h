@@ -13,7 +13,10 @@ struct config_reader {
         bool out_of_memory;
 };
 
-/* Reads a mapping into object, zeroed memory of the section's struct. Absent keys get their defaults. node NULL: all are absent. */
+/*
+ * Reads a mapping into object, zeroed memory of the section's struct. Absent keys get their defaults; node NULL: all are
+ * absent.
+ */
 void config_reader_section(struct config_reader *reader, const struct config_section *section,
                            const struct config_yaml_node *node, void *object);
 

@@ -43,9 +43,8 @@ enum decision_protocol {
 struct decision {
         enum decision_event event;
         enum policy_action action;
-        enum reason reason; /* connection events */
-        char alarm
-                [DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, e.g. "snat-nearly-exhausted" */
+        enum reason reason;              /* connection events */
+        char alarm[DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, "snat-nearly-exhausted" */
         enum decision_listener listener;
         enum decision_protocol protocol;
         uint64_t time_us;     /* wall clock at the end */
@@ -54,8 +53,8 @@ struct decision {
         uint64_t bytes_in;
         struct net_endpoint client;
         struct net_endpoint original; /* where a transparent client dialled; AF_UNSPEC for the proxy listener */
-        struct net_endpoint
-                destination; /* where we connected to, or tried last; address AF_UNSPEC: never got that far; port always as asked */
+        /* Where we connected to, or tried last; address AF_UNSPEC: never got that far. The port is the one asked for. */
+        struct net_endpoint destination;
         struct net_endpoint snat; /* our source; AF_UNSPEC when not connected */
         struct fqdn fqdn;         /* length 0: no name known */
         char cluster[DECISION_CLUSTER_SIZE];
@@ -109,5 +108,5 @@ void decision_fields(const struct decision *decision, struct decision_fields *re
 /* "https", "http" or "tcp"; "" when unknown. */
 const char *decision_protocol_name(enum decision_protocol protocol);
 
-/* What goes into the field reason: the row's text, for alarms the alarm. At most DECISION_ALARM_SIZE bytes and *ret_length of them count. */
+/* What goes into the field reason: the row's text, for alarms the alarm, which need not end in NUL: *ret_length bytes. */
 const char *decision_reason_text(const struct decision *decision, size_t *ret_length);

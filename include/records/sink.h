@@ -48,11 +48,11 @@ void sink_reopen(struct sink *sink);
 uint64_t sink_written(const struct sink *sink);
 uint64_t sink_lost(const struct sink *sink);
 
-/* Nothing is pushed any more: the thread writes what is queued and ends, at deadline_ms (clock_monotonic_ms) at the latest. */
+/* Nothing is pushed any more: the thread writes what is queued and ends, by deadline_ms (clock_monotonic_ms). */
 void sink_stop(struct sink *sink, uint64_t deadline_ms);
 
 /*
- * After sink_stop: waits up to timeout_ms for the thread, adds what the sink lost to *lost and frees it. Returns false when the thread hangs inside
- * the kernel; the sink stays, to be tried again or to be left to the end of the process.
+ * After sink_stop: waits up to timeout_ms for the thread, adds what the sink lost to *lost and frees it. Returns false
+ * when the thread hangs inside the kernel; the sink stays, to be tried again or to be left to the end of the process.
  */
 MUST_CHECK bool sink_finish(struct sink *sink, int timeout_ms, uint64_t *lost);

@@ -25,7 +25,10 @@ void sink_file_close(struct sink_file *file);
 MUST_CHECK bool sink_file_append(struct sink_file *file, const char *head, size_t head_length, const char *tail,
                                  size_t tail_length);
 
-/* Writes what is buffered. Returns 0 when all is in the file; -errno otherwise, the rest is kept (-EAGAIN: poll the descriptor). */
+/*
+ * Writes what is buffered. Returns 0 when all is in the file; -errno otherwise, the rest is kept (-EAGAIN: poll the
+ * descriptor).
+ */
 MUST_CHECK int sink_file_flush(struct sink_file *file);
 
 /* Lines not wholly written yet. */

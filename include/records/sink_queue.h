@@ -29,7 +29,7 @@ void sink_queue_free(struct sink_queue *queue);
 /* A new bound; what waits beyond it stays. */
 void sink_queue_set_max_records(struct sink_queue *queue, size_t max_records);
 
-/* Copies the entry (at most 16 KiB). Returns false and leaves everything as it was when the queue is full or memory is out. */
+/* Copies the entry (at most 16 KiB). Returns false, with everything as it was, when the queue is full or memory is out. */
 MUST_CHECK bool sink_queue_push(struct sink_queue *queue, const struct sink_queue_entry *entry);
 
 /* How many entries wait, without those in blocks already taken. */

@@ -28,7 +28,10 @@ void wakeup_prepare(struct wakeup *wakeup);
 void wakeup_cancel(struct wakeup *wakeup);
 void wakeup_wait(struct wakeup *wakeup, int output_fd, int timeout_ms);
 
-/* Ends the wait of a sleeper that has prepared. What it is to find must be stored before, sequentially consistent or under a lock. */
+/*
+ * Ends the wait of a sleeper that has prepared. What it is to find must be stored before, sequentially consistent or
+ * under a lock.
+ */
 void wakeup_wake(struct wakeup *wakeup);
 
 /* Ends the present wait or the next one, prepared or not. */

@@ -12,6 +12,7 @@
 
 struct connection_limits;
 
+/* Returns 0 or -ENOMEM. Lets nobody in before connection_limits_set. */
 MUST_CHECK int connection_limits_new(struct connection_limits **ret);
 
 /* Takes NULL. */

@@ -11,8 +11,10 @@ struct connection;
 /* TLS whose hello of hello_length bytes was judged: a second hello may not name another server. */
 void connection_relay_tls(struct connection *c, size_t hello_length);
 
-/* Any bytes, to a destination that a network rule (or audit mode) let through: a name in the first ones is still recorded
- * and judged by deny rules. */
+/*
+ * Any bytes, to a destination that a network rule (or audit mode) let through: a name in the first ones is still recorded
+ * and judged by deny rules.
+ */
 void connection_relay_passing(struct connection *c);
 
 /* The attempt's HTTP request and its response. */

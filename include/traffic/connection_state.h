@@ -1,6 +1,7 @@
 /*
- * What a connection is made of, and how it is told in a record. Shared by connection.c, which alone changes states and
- * starts or ends anything, and connection_state.c, which notes what became known and describes it.
+ * What a connection is made of, and what its files need of each other: connection.c goes on with the client's bytes,
+ * connection_relay.c with what the origin answers, connection_life.c has states, deadlines and the end,
+ * connection_reload.c judges anew, connection_state.c notes what became known and tells it in a record.
  */
 #pragma once
 

@@ -1,4 +1,7 @@
-/* One line of the rule grammar: parsing, checking and filling in never read past the line, and what is accepted is consistent. */
+/*
+ * One line of the rule grammar: parsing, checking and filling in never read past the line, and what is accepted is
+ * consistent.
+ */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -18,11 +18,11 @@ LAYERS = {"base": 1, "policy": 2, "inspect": 3, "net": 4, "kernel": 4, "records"
 OWNERS = {
     r"ares(_\w+)?\.h": ["daemon/net/dns_client.c"],
     r"nftables/.*": ["daemon/kernel/nftables.c"],
-    r"systemd/sd-journal\.h": ["daemon/records/sink_journal.c"],
+    r"systemd/sd-journal\.h": [],
     r"systemd/sd-daemon\.h": ["daemon/process/service_manager.c", "daemon/base/log.c"],
     r"libmnl/.*": ["daemon/kernel/"],
     r"linux/.*netlink.*\.h": ["daemon/kernel/"],
-    r"openssl/.*": ["daemon/records/sink_tls.c", "daemon/inspect/quic_initial.c"],
+    r"openssl/.*": [],
     r"jansson\.h": [],
 }
 ONE_FILE_OF = {r"libfyaml\.h": "daemon/policy/"}
