@@ -19,6 +19,9 @@ RECORDS = "/var/log/aksegressd/decisions.json"
 STORM = 6 * JOURNAL_BURST + 1000
 CAPABILITIES = {10, 12}  # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN (linux/capability.h)
 
+if re.search(b"__[at]san_init", (BUILD / "aksegressd").read_bytes()):
+    pytest.skip("a sanitizer's run time is not part of the installed machine", allow_module_level=True)
+
 
 def machine_configuration(lab):
     """The lab's clusters with what an installation has: its own allowlists, journal and file, no changed paths."""
@@ -33,8 +36,6 @@ def machine_configuration(lab):
 @pytest.fixture(scope="module")
 def booted(lab):
     """One boot for all tests of this file."""
-    if b"__asan_init" in (BUILD / "aksegressd").read_bytes() or b"__tsan_init" in (BUILD / "aksegressd").read_bytes():
-        pytest.skip("a sanitizer's run time is not part of the installed machine")
     with Machine(lab, machine_configuration(lab)) as machine:
         yield machine
 
