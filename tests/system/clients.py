@@ -101,6 +101,16 @@ def raw_hello(*extensions, records=16384):
                     for at in range(0, len(message), records))
 
 
+HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446 4.1.3
+
+
+def hello_retry():
+    """The record of a HelloRetryRequest that asks for P-384."""
+    body = b"\x03\x03" + HELLO_RETRY_RANDOM + b"\x00\x13\x01\x00\x00\x0c" + extension(43, b"\x03\x04") + extension(51, b"\x00\x18")
+    message = b"\x02" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message
+
+
 def read_all(connection, timeout=10):
     """Everything until the other side ends or resets; the second value says whether it was a reset."""
     connection.settimeout(timeout)

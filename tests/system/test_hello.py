@@ -9,12 +9,13 @@ import termios
 
 import pytest
 
-from clients import alert, extension, hello, raw_hello, read_all, server_name
+from clients import alert, extension, hello, hello_retry, raw_hello, read_all, server_name
 from lab import wait_for
 from odd_origins import ODD, Origin, note_chunks, take_all
 
 ODD_NAME = "odd.allowed.example"
 ECH = 0xFE0D
+CHANGE_CIPHER_SPEC = b"\x14\x03\x03\x00\x01\x01"
 
 
 def unsent(connection):
@@ -113,6 +114,31 @@ def test_a_hello_retry_request_passes(daemon, lab, openssl_server):
     assert done.stdout.count("ClientHello") == 2, done.stdout + done.stderr
     assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
     daemon.wait_record(fqdn=ODD_NAME, reason="completed")
+
+
+@pytest.mark.parametrize("size", (1, 20, 200), ids=("bytewise", "in pieces", "whole"))
+@pytest.mark.parametrize("second", (ODD_NAME, "first.allowed.example"), ids=("same name", "another name"))
+def test_a_retry_request_in_pieces_is_still_seen(daemon, client, lab, size, second):
+    """However the server's request for a second hello is cut, and with a change_cipher_spec before that hello."""
+    def handler(connection, origin):
+        origin.note(connection.recv(65536))
+        send_in_pieces(connection, hello_retry(), size)
+        while chunk := connection.recv(65536):
+            origin.note(chunk)
+
+    first, then = raw_hello(server_name(ODD_NAME.encode())), raw_hello(server_name(second.encode()))
+    with Origin(lab, handler) as origin, client.connect(ODD_NAME) as connection:
+        connection.sendall(first)
+        received = b""
+        while received != hello_retry():
+            received += connection.recv(65536)
+        send_in_pieces(connection, CHANGE_CIPHER_SPEC + then, size)
+        if second == ODD_NAME:
+            origin.wait(lambda it: b"".join(it.received) == first + CHANGE_CIPHER_SPEC + then)
+        else:
+            read_all(connection)
+    assert b"".join(origin.received).count(b"example") == (2 if second == ODD_NAME else 1)
+    daemon.expect_one_record(fqdn=ODD_NAME, reason="completed" if second == ODD_NAME else "server-name-changed")
 
 
 def test_early_data_passes(daemon, lab, openssl_server):

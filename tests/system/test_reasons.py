@@ -8,14 +8,13 @@ import signal
 
 import pytest
 
-from clients import Client, alert, ends_unanswered, extension, hello, http_response, raw_hello, read_all, read_until, server_name
+from clients import Client, alert, ends_unanswered, extension, hello, hello_retry, http_response, raw_hello, read_all, read_until, server_name
 from lab import POOL_V4
 from odd_origins import ODD, Origin, answer, keep_open, reset
 from origins import DNS_ADDRESS
 from test_snat import few_ports, PORTS  # noqa: F401 (a fixture)
 
 ODD_NAME = "odd.allowed.example"
-HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446 4.1.3
 
 
 def provokes(word):
@@ -289,18 +288,15 @@ def test_server_name_mismatch(provoke, client):
 @provokes("server-name-changed")
 def test_server_name_changed(provoke, client, lab):
     """After a HelloRetryRequest the second hello names another server: it does not reach the origin."""
-    body = b"\x03\x03" + HELLO_RETRY_RANDOM + b"\x00\x13\x01\x00\x00\x0c" + extension(43, b"\x03\x04") + extension(51, b"\x00\x18")
-    retry = b"\x02" + len(body).to_bytes(3, "big") + body
-
     def handler(connection, origin):
         origin.note(connection.recv(65536))
-        connection.sendall(b"\x16\x03\x03" + len(retry).to_bytes(2, "big") + retry)
+        connection.sendall(hello_retry())
         origin.note(connection.recv(65536))
 
     daemon = provoke()
     with Origin(lab, handler) as origin, client.connect(ODD_NAME) as connection:
         connection.sendall(raw_hello(server_name(ODD_NAME.encode())))
-        assert len(connection.recv(65536)) == len(retry) + 5
+        assert connection.recv(65536) == hello_retry()
         connection.sendall(raw_hello(server_name(b"first.allowed.example")))
         assert alert(read_all(connection)[0]) in ("illegal_parameter", None)
         origin.wait(lambda it: len(it.received) == 2)
