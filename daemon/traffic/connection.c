@@ -11,6 +11,7 @@
 #include "traffic/connection_relay.h"
 #include "traffic/connection_state.h"
 
+#define READ_MAX_BYTES 16384                            /* at a time */
 #define INPUT_MAX_BYTES (CLIENT_HELLO_MAX_BYTES + 4096) /* parsers refuse at 64 KiB, so reading can never stall here */
 
 static const char tunnel_established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
@@ -292,11 +293,11 @@ void connection_inspect(struct connection *c)
 void connection_on_client_readable(evutil_socket_t fd, short what, void *context)
 {
         struct connection *c = context;
-        struct evbuffer *input = c->setup->input;
-        size_t room = INPUT_MAX_BYTES - evbuffer_get_length(input);
+        uint8_t bytes[READ_MAX_BYTES];
+        size_t room = INPUT_MAX_BYTES - evbuffer_get_length(c->setup->input);
 
         (void)what;
-        ssize_t count = evbuffer_read(input, fd, (int)room);
+        ssize_t count = recv(fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes), 0);
         if (c->state == CONNECTION_REFUSING) {
                 connection_linger(c, count);
                 return;
@@ -305,6 +306,10 @@ void connection_on_client_readable(evutil_socket_t fd, short what, void *context
                 return;
         if (count <= 0) {
                 connection_close(c, c->tunnel ? REASON_CLIENT_ABORTED : REASON_CLIENT_GONE);
+                return;
+        }
+        if (evbuffer_add(c->setup->input, bytes, (size_t)count) == -1) {
+                connection_close(c, REASON_NO_RESOURCES);
                 return;
         }
         if (c->concluded) {

@@ -264,7 +264,6 @@ void connection_refuse(struct connection *c, enum reason reason)
 /* The client's bytes are read so that what it was told is not lost in a reset (RFC 9112 9.6). */
 void connection_linger(struct connection *c, ssize_t count)
 {
-        evbuffer_drain(c->setup->input, evbuffer_get_length(c->setup->input));
         c->lingered_bytes += count > 0 ? (size_t)count : 0;
         if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) || c->lingered_bytes > LINGER_MAX_BYTES)
                 connection_close(c, REASON_COMPLETED);
