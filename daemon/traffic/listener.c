@@ -58,14 +58,12 @@ static void start_connection(struct listener *listener, int fd, const struct soc
 {
         struct net_endpoint client = net_endpoint_from_sockaddr(peer);
         struct net_endpoint original = original_destination(listener, fd);
-        int on = 1;
 
         /* Nobody is steered to the listener's own port: who arrives there dialled it. */
         if (listener->kind == DECISION_LISTENER_TRANSPARENT && original.port == listener->port) {
                 record_and_reset(listener, fd, &client, &original, REASON_OWN_ADDRESS);
                 return;
         }
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* Only costs latency when it fails. */
         connection_start(listener->traffic, fd, listener->kind, &client, &original);
 }
 
@@ -157,6 +155,8 @@ static int set_options(int fd, int family, enum decision_listener kind)
         if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
             setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1)
                 return -errno;
+        /* Accepted sockets have it from here. Only costs latency when it fails. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == -1)
                 return -errno;
         if (kind != DECISION_LISTENER_TRANSPARENT)
