@@ -410,7 +410,8 @@ void sink_lose(struct sink *sink, uint64_t count)
 
 void sink_wake(struct sink *sink)
 {
-        wakeup_wake(&sink->wakeup);
+        if (sink_queue_length(sink->queue) > 0)
+                wakeup_wake(&sink->wakeup);
 }
 
 void sink_reopen(struct sink *sink)

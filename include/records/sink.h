@@ -39,6 +39,7 @@ void sink_push(struct sink *sink, const char *body, size_t length);
 /* Counts records that were lost before they came here. */
 void sink_lose(struct sink *sink, uint64_t count);
 
+/* Has the sink's thread write what is queued; costs little when nothing is. */
 void sink_wake(struct sink *sink);
 
 /* A file is opened anew under its name, soon; on failure that is logged and the old one is used on. */
