@@ -144,6 +144,8 @@ static int worker_open_loop(struct worker *worker, const struct config *config)
 {
         struct traffic *traffic = &worker->traffic;
 
+        /* Not with EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST: a level-triggered event that replaces a SOCKET_WATCH_RESET in one
+           pass then stays edge-triggered (libevent 2.1.12), and a stream stands still. */
         traffic->base = event_base_new();
         worker->mail_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (traffic->base == NULL || worker->mail_fd == -1)
