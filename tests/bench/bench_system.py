@@ -266,6 +266,10 @@ def bench_denials(network, arguments):
     stop(running)
 
 
+def is_traced(status):
+    return "TracerPid:\t0\n" not in status.read_text()
+
+
 def syscalls(network, peer, count):
     """What strace counts, by name, while count tunnels come and go."""
     path = peer.directory / "strace"
@@ -273,7 +277,8 @@ def syscalls(network, peer, count):
     for pid in peers.tree(peer.process.pid):
         argv += ["-p", str(pid)]
     tracer = lab.Process(argv, peer.directory / "strace.log")
-    lab.wait_for(lambda: "attached" in tracer.output(), "strace")
+    lab.wait_for(lambda: all(is_traced(status) for pid in peers.tree(peer.process.pid)
+                             for status in pathlib.Path("/proc").glob(f"{pid}/task/*/status")), "strace")
     network.load(peer, "short.bench.test", "--total", count)
     tracer.stop(2)
     rows = re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?([a-z_]\w*)$", path.read_text(), re.MULTILINE)

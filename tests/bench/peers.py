@@ -1,5 +1,6 @@
 """The proxies that bench_system.py measures: how each is configured and started, what its processes cost."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -269,11 +270,13 @@ table bench {{
 
 def wait_quiet(peer, seconds=0.2, timeout=5.0):
     """Waits until the peer's processes use no CPU time for a moment: what the last load left is done."""
+    busy_at, used = time.monotonic(), peer.cpu_seconds()
+
     def quiet():
-        before = peer.cpu_seconds()
-        time.sleep(seconds)
-        return peer.cpu_seconds() == before
-    try:
+        nonlocal busy_at, used
+        now = peer.cpu_seconds()
+        if now != used:
+            busy_at, used = time.monotonic(), now
+        return time.monotonic() - busy_at > seconds
+    with contextlib.suppress(TimeoutError):
         wait_for(quiet, "quiet", timeout)
-    except TimeoutError:
-        pass
