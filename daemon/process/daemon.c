@@ -15,6 +15,7 @@
 #include "kernel/address_watch.h"
 #include "kernel/nftables.h"
 #include "kernel/policy_routing.h"
+#include "kernel/routing_watch.h"
 #include "kernel/table_watch.h"
 #include "process/service_manager.h"
 #include "process/worker.h"
@@ -40,7 +41,8 @@ struct daemon {
         struct event *drain_deadline;
         struct snat_registry *registry;
         struct address_watch *address_watch;
-        struct table_watch *table_watch; /* NULL without listen.transparent */
+        struct table_watch *table_watch;     /* NULL without listen.transparent */
+        struct routing_watch *routing_watch; /* likewise */
         struct connection_limits *limits;
         struct record_writer *records;
         struct generation *generation; /* the one in force; reference */
@@ -118,7 +120,7 @@ static int on_table_gone(void *context)
 {
         struct daemon *daemon = context;
         char error[ERROR_SIZE];
-        int r = apply_kernel_rules(generation_policy(daemon->generation), nftables_apply, error, sizeof(error));
+        int r = nftables_apply(generation_policy(daemon->generation), error, sizeof(error));
 
         if (r < 0)
                 log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "
@@ -126,6 +128,20 @@ static int on_table_gone(void *context)
                           error);
         else
                 log_warning("another program removed the nftables table inet aksegressd: put it back");
+        return r;
+}
+
+/* systemd-networkd removes rules that it has not made whenever it starts; until ours is back nothing steered arrives. */
+static int on_routing_gone(void *context)
+{
+        char error[ERROR_SIZE];
+        int r = policy_routing_ensure(NFTABLES_STEERING_MARK, error, sizeof(error));
+
+        (void)context;
+        if (r < 0)
+                log_error("another program removed our policy routing, and steered traffic is refused: %s", error);
+        else
+                log_warning("another program removed our policy routing: put it back");
         return r;
 }
 
@@ -334,6 +350,20 @@ static int daemon_open_events(struct daemon *daemon)
         return 0;
 }
 
+static int daemon_watch_kernel(struct daemon *daemon, char *error, size_t error_size)
+{
+        int r = table_watch_new(daemon->base, "aksegressd", on_table_gone, daemon, &daemon->table_watch);
+
+        if (r < 0) {
+                snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
+                return r;
+        }
+        r = routing_watch_new(daemon->base, POLICY_ROUTING_TABLE, on_routing_gone, daemon, &daemon->routing_watch);
+        if (r < 0)
+                snprintf(error, error_size, "cannot watch the policy routing: %s", strerror(-r));
+        return r;
+}
+
 static int daemon_open_services(struct daemon *daemon, struct policy *policy, char *error, size_t error_size)
 {
         const struct config *config = policy_config(policy);
@@ -361,11 +391,9 @@ static int daemon_open_services(struct daemon *daemon, struct policy *policy, ch
         }
         snat_pools_each_address(generation_pools(daemon->generation), note_absent_address, daemon);
         if (config->transparent.enabled) {
-                r = table_watch_new(daemon->base, "aksegressd", on_table_gone, daemon, &daemon->table_watch);
-                if (r < 0) {
-                        snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
+                r = daemon_watch_kernel(daemon, error, error_size);
+                if (r < 0)
                         return r;
-                }
         }
         return record_writer_new(config, config->workers + 1, error, error_size, &daemon->records);
 }
@@ -419,6 +447,7 @@ static void daemon_close(struct daemon *daemon)
         if (daemon->watchdog != NULL)
                 event_free(daemon->watchdog);
         record_writer_free(daemon->records);
+        routing_watch_free(daemon->routing_watch);
         table_watch_free(daemon->table_watch);
         address_watch_free(daemon->address_watch);
         generation_unref(daemon->generation);

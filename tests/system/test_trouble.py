@@ -216,3 +216,13 @@ def test_junk_at_every_door(daemon, client, lab):
     wait_for(lambda: len(daemon.records()) >= 18, "18 records")
     assert [record["action"] for record in daemon.records()] == ["deny"] * 18
     assert client.curl("https://first.allowed.example/").status == 200
+
+
+def test_policy_routing_that_another_program_removes_comes_back(daemon, client, lab):
+    """As after a restart of systemd-networkd, which removes rules that are not its own: both families are served again."""
+    for family in ("-4", "-6"):
+        lab.nva.run("ip", family, "rule", "del", "lookup", "27751", check=True)
+        lab.nva.run("ip", family, "route", "flush", "table", "27751", check=True)
+    daemon.wait_log("policy routing: put it back")
+    for family in ("-4", "-6"):
+        assert client.curl(family, "https://first.allowed.example/").status == 200
