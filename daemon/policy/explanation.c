@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text_builder.h"
 #include "policy/rule.h"
 
 #define WORD_COUNT 4 /* in a line: source, protocol, host, port */
@@ -170,152 +171,101 @@ bool explanation_is_permitted(const struct explanation *explanation)
         return explanation->verdict.action != POLICY_DENY;
 }
 
-/* Writing: by hand, since --batch answers millions of lines. */
+/* Writing. */
 
-struct writer {
-        char *buffer;
-        size_t used;
-};
-
-static void put_byte(struct writer *writer, char byte)
+static void put_quoted(struct text_builder *line, const char *text)
 {
-        if (writer->used < EXPLANATION_TEXT_SIZE - 1)
-                writer->buffer[writer->used++] = byte;
+        text_builder_quoted(line, text, strlen(text));
 }
 
-static void put(struct writer *writer, const char *text)
-{
-        size_t length = strlen(text);
-
-        if (length > EXPLANATION_TEXT_SIZE - 1 - writer->used)
-                length = EXPLANATION_TEXT_SIZE - 1 - writer->used;
-        memcpy(writer->buffer + writer->used, text, length);
-        writer->used += length;
-}
-
-static void put_number(struct writer *writer, unsigned number)
-{
-        char digits[16];
-        size_t i = sizeof(digits) - 1;
-
-        digits[i] = '\0';
-        do {
-                digits[--i] = (char)('0' + number % 10);
-                number /= 10;
-        } while (number > 0);
-        put(writer, digits + i);
-}
-
-/* In double quotes, escaped as JSON wants it (RFC 8259 7). */
-static void put_quoted(struct writer *writer, const char *text)
-{
-        static const char digits[] = "0123456789abcdef";
-
-        put_byte(writer, '"');
-        for (; *text != '\0'; text++) {
-                unsigned char byte = (unsigned char)*text;
-                if (byte == '"' || byte == '\\') {
-                        put_byte(writer, '\\');
-                        put_byte(writer, *text);
-                } else if (byte < ' ' || byte == 0x7f) {
-                        put(writer, "\\u00");
-                        put_byte(writer, digits[byte >> 4]);
-                        put_byte(writer, digits[byte & 15]);
-                } else {
-                        put_byte(writer, *text);
-                }
-        }
-        put_byte(writer, '"');
-}
-
-static void put_rule(struct writer *writer, const struct explanation *explanation)
+static void put_rule(struct text_builder *line, const struct explanation *explanation)
 {
         const struct policy_verdict *verdict = &explanation->verdict;
 
         if (explanation->cluster != NULL) {
-                put(writer, " cluster=");
-                put(writer, explanation->cluster);
+                text_builder_text(line, " cluster=");
+                text_builder_text(line, explanation->cluster);
         }
         if (verdict->rule_file == NULL)
                 return;
-        put(writer, " feature=");
-        put(writer, verdict->feature);
-        put(writer, " rule=");
-        put(writer, verdict->rule_file);
-        put_byte(writer, ':');
-        put_number(writer, verdict->rule_line);
-        put_byte(writer, ' ');
-        put_quoted(writer, verdict->rule_text);
+        text_builder_text(line, " feature=");
+        text_builder_text(line, verdict->feature);
+        text_builder_text(line, " rule=");
+        text_builder_text(line, verdict->rule_file);
+        text_builder_byte(line, ':');
+        text_builder_number(line, verdict->rule_line);
+        text_builder_byte(line, ' ');
+        put_quoted(line, verdict->rule_text);
 }
 
-static void put_reason(struct writer *writer, const struct policy_verdict *verdict)
+static void put_reason(struct text_builder *line, const struct policy_verdict *verdict)
 {
-        put(writer, " reason=");
-        put(writer, reason_row(verdict->reason)->text);
-        put(writer, " hint=");
-        put_quoted(writer, verdict->hint);
+        text_builder_text(line, " reason=");
+        text_builder_text(line, reason_row(verdict->reason)->text);
+        text_builder_text(line, " hint=");
+        put_quoted(line, verdict->hint);
 }
 
 size_t explanation_format_text(const struct explanation *explanation, char buffer[EXPLANATION_TEXT_SIZE])
 {
-        struct writer writer = { .buffer = buffer };
+        struct text_builder line = text_builder_cutting_on(buffer, EXPLANATION_TEXT_SIZE - 1);
 
         switch (explanation->verdict.action) {
         case POLICY_ALLOW:
-                put(&writer, "ALLOW");
-                put_rule(&writer, explanation);
+                text_builder_text(&line, "ALLOW");
+                put_rule(&line, explanation);
                 break;
         case POLICY_AUDIT:
-                put(&writer, "ALLOW");
-                put_rule(&writer, explanation);
-                put(&writer, " audit=would-be-denied");
-                put_reason(&writer, &explanation->verdict);
+                text_builder_text(&line, "ALLOW");
+                put_rule(&line, explanation);
+                text_builder_text(&line, " audit=would-be-denied");
+                put_reason(&line, &explanation->verdict);
                 break;
         case POLICY_DENY:
-                put(&writer, "DENY");
-                put_reason(&writer, &explanation->verdict);
-                put_rule(&writer, explanation);
+                text_builder_text(&line, "DENY");
+                put_reason(&line, &explanation->verdict);
+                put_rule(&line, explanation);
                 break;
         }
-        buffer[writer.used] = '\0';
-        return writer.used;
+        *line.next = '\0';
+        return text_builder_length(&line);
 }
 
 /* "FILE:LINE" */
-static void put_place(struct writer *writer, const char *file, unsigned line)
+static void put_place(struct text_builder *line, const char *file, unsigned line_number)
 {
-        put_quoted(writer, file);
-        writer->used--; /* the closing quote */
-        put_byte(writer, ':');
-        put_number(writer, line);
-        put_byte(writer, '"');
+        put_quoted(line, file);
+        line->next--; /* the closing quote */
+        text_builder_byte(line, ':');
+        text_builder_number(line, line_number);
+        text_builder_byte(line, '"');
 }
 
-static void put_field(struct writer *writer, const char *before, const char *value)
+static void put_field(struct text_builder *line, const char *before, const char *value)
 {
-        put(writer, before);
-        put_quoted(writer, value);
+        text_builder_text(line, before);
+        put_quoted(line, value);
 }
 
 size_t explanation_format_json(const struct explanation *explanation, char buffer[EXPLANATION_TEXT_SIZE])
 {
         const struct policy_verdict *verdict = &explanation->verdict;
-        struct writer writer = { .buffer = buffer };
+        struct text_builder line = text_builder_cutting_on(buffer, EXPLANATION_TEXT_SIZE - 1);
 
-        put_field(&writer, "{\"action\":", policy_action_name(verdict->action));
+        put_field(&line, "{\"action\":", policy_action_name(verdict->action));
         if (verdict->action != POLICY_ALLOW) {
-                put_field(&writer, ",\"reason\":", reason_row(verdict->reason)->text);
-                put_field(&writer, ",\"hint\":", verdict->hint);
+                put_field(&line, ",\"reason\":", reason_row(verdict->reason)->text);
+                put_field(&line, ",\"hint\":", verdict->hint);
         }
         if (explanation->cluster != NULL)
-                put_field(&writer, ",\"cluster\":", explanation->cluster);
+                put_field(&line, ",\"cluster\":", explanation->cluster);
         if (verdict->rule_file != NULL) {
-                put_field(&writer, ",\"feature\":", verdict->feature);
-                put(&writer, ",\"rule\":");
-                put_place(&writer, verdict->rule_file, verdict->rule_line);
-                put_field(&writer, ",\"rule_text\":", verdict->rule_text);
+                put_field(&line, ",\"feature\":", verdict->feature);
+                text_builder_text(&line, ",\"rule\":");
+                put_place(&line, verdict->rule_file, verdict->rule_line);
+                put_field(&line, ",\"rule_text\":", verdict->rule_text);
         }
-        put(&writer, "}");
-        buffer[writer.used] = '\0';
-        return writer.used;
+        text_builder_text(&line, "}");
+        *line.next = '\0';
+        return text_builder_length(&line);
 }

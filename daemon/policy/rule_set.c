@@ -1,10 +1,10 @@
 #include "policy/rule_set.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text_builder.h"
 #include "policy/large_block.h"
 #include "policy/name_set.h"
 #include "policy/prefix_set.h"
@@ -336,43 +336,33 @@ const struct port_set *rule_match_ports(const struct rule_match *match)
         return &match->set->services[record_of(match)->service].ports;
 }
 
-/* By hand and not with snprintf: it runs for every connection. */
-static size_t append_text(char *buffer, size_t used, size_t size, const char *text, size_t length)
-{
-        if (length > size - 1 - used)
-                length = size - 1 - used;
-        memcpy(buffer + used, text, length);
-        return used + length;
-}
-
-static size_t append_destination(const struct rule_match *match, char *buffer, size_t used, size_t size)
+static void put_destination(const struct rule_match *match, struct text_builder *builder)
 {
         char text[FQDN_MAX_LENGTH + 1];
 
         if (!match->by_prefix) {
                 size_t length = name_set_pattern(match->set->names, match->entry, text);
-                return append_text(buffer, used, size, text, length);
+                text_builder_bytes(builder, text, length);
+                return;
         }
         struct net_prefix prefix = prefix_set_prefix(match->set->prefixes, match->entry);
-        used = append_text(buffer, used, size, "[", 1);
-        net_prefix_format(&prefix, text);
-        used = append_text(buffer, used, size, text, strlen(text));
-        return append_text(buffer, used, size, "]", 1);
+        text_builder_byte(builder, '[');
+        text_builder_text(builder, net_prefix_format(&prefix, text));
+        text_builder_byte(builder, ']');
 }
 
 void rule_match_format(const struct rule_match *match, char *buffer, size_t size)
 {
-        const char *protocol = policy_protocol_name(rule_match_protocol(match));
-        const struct port_set *ports = rule_match_ports(match);
-        char text[PORT_SET_TEXT_SIZE];
-        size_t text_length = port_set_format(ports, text);
-        size_t used = append_text(buffer, 0, size, protocol, strlen(protocol));
+        struct text_builder builder = text_builder_cutting_on(buffer, size - 1);
+        char ports[PORT_SET_TEXT_SIZE];
+        size_t ports_length = port_set_format(rule_match_ports(match), ports);
 
-        used = append_text(buffer, used, size, " ", 1);
-        used = append_destination(match, buffer, used, size);
-        used = append_text(buffer, used, size, ":", 1);
-        used = append_text(buffer, used, size, text, text_length);
-        buffer[used] = '\0';
+        text_builder_text(&builder, policy_protocol_name(rule_match_protocol(match)));
+        text_builder_byte(&builder, ' ');
+        put_destination(match, &builder);
+        text_builder_byte(&builder, ':');
+        text_builder_bytes(&builder, ports, ports_length);
+        *builder.next = '\0';
 }
 
 void rule_set_note_application_ports(const struct rule_set *set, uint8_t ports[8192])

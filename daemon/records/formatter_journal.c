@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "records/text_builder.h"
+#include "base/text_builder.h"
 
 /* Priorities of syslog(3). */
 #define PRIORITY_WARNING "4"

@@ -1,0 +1,96 @@
+#include "base/text_builder.h"
+
+#include <stdbool.h>
+
+#define DIGITS_MAX 20 /* of 2^64 - 1 */
+#define UTF8_MAX_LENGTH 4
+
+void text_builder_number(struct text_builder *builder, uint64_t number)
+{
+        char digits[DIGITS_MAX];
+        size_t first = sizeof(digits);
+
+        do {
+                digits[--first] = (char)('0' + number % 10);
+                number /= 10;
+        } while (number > 0);
+        text_builder_bytes(builder, digits + first, sizeof(digits) - first);
+}
+
+/*
+ * Bytes of the UTF-8 sequence at the start of bytes, which are zero behind the end of the text; 0: there is none.
+ * Overlong forms, surrogates and what is past U+10FFFF are not UTF-8 (RFC 3629 4).
+ */
+static size_t utf8_sequence(const uint8_t bytes[UTF8_MAX_LENGTH])
+{
+        uint8_t low = 0x80;
+        uint8_t high = 0xbf;
+        size_t length;
+
+        if (bytes[0] < 0x80)
+                return 1;
+        if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf)
+                length = 2;
+        else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef)
+                length = 3;
+        else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4)
+                length = 4;
+        else
+                return 0;
+        if (bytes[0] == 0xe0)
+                low = 0xa0;
+        else if (bytes[0] == 0xed)
+                high = 0x9f;
+        else if (bytes[0] == 0xf0)
+                low = 0x90;
+        else if (bytes[0] == 0xf4)
+                high = 0x8f;
+        if (bytes[1] < low || bytes[1] > high)
+                return 0;
+        for (size_t i = 2; i < length; i++)
+                if (bytes[i] < 0x80 || bytes[i] > 0xbf)
+                        return 0;
+        return length;
+}
+
+/* Quote, backslash and control characters (RFC 8259 7). */
+static void put_escaped(struct text_builder *builder, uint8_t byte)
+{
+        static const char digits[] = "0123456789abcdef";
+
+        if (byte == '"' || byte == '\\') {
+                text_builder_byte(builder, '\\');
+                text_builder_byte(builder, (char)byte);
+                return;
+        }
+        text_builder_text(builder, "\\u00");
+        text_builder_byte(builder, digits[byte >> 4]);
+        text_builder_byte(builder, digits[byte & 0xf]);
+}
+
+static bool needs_escape(uint8_t byte)
+{
+        return byte < 0x20 || byte == '"' || byte == '\\' || byte == 0x7f;
+}
+
+void text_builder_quoted(struct text_builder *builder, const char *text, size_t length)
+{
+        text_builder_byte(builder, '"');
+        for (size_t i = 0; i < length;) {
+                uint8_t byte = (uint8_t)text[i];
+                uint8_t bytes[UTF8_MAX_LENGTH] = { byte };
+
+                if (needs_escape(byte)) {
+                        put_escaped(builder, byte);
+                        i++;
+                        continue;
+                }
+                memcpy(bytes, text + i, length - i < sizeof(bytes) ? length - i : sizeof(bytes));
+                size_t sequence = utf8_sequence(bytes);
+                if (sequence == 0)
+                        text_builder_text(builder, "\xef\xbf\xbd");
+                text_builder_bytes(builder, bytes, sequence);
+                i += sequence > 0 ? sequence : 1;
+        }
+        text_builder_byte(builder, '"');
+}
