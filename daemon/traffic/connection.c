@@ -180,8 +180,9 @@ static bool connection_can_reuse_upstream(const struct connection *c)
         char byte;
 
         return c->upstream.fd != -1 && c->upstream.generation_number == generation_number(c->generation) &&
+               c->speaks == INSPECT_PROTOCOL_HTTP && c->setup->request.form != HTTP_REQUEST_CONNECT &&
                c->asked.name.length > 0 && fqdn_equal(&c->upstream.name, &c->asked.name) &&
-               c->upstream.endpoint.port == c->asked.port && c->setup->request.form != HTTP_REQUEST_CONNECT &&
+               c->upstream.endpoint.port == c->asked.port &&
                recv(c->upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
 }
 

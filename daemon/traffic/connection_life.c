@@ -96,6 +96,8 @@ void connection_begin_attempt(struct connection *c)
         c->bytes_out = 0;
         c->bytes_in = 0;
         c->setup->needed = 1;
+        c->setup->request = (struct http_request){ 0 };
+        c->setup->hello_length = 0;
         free(c->hint);
         c->hint = NULL;
         c->decided = false;
