@@ -291,6 +291,14 @@ void connection_inspect(struct connection *c)
         }
 }
 
+static void connection_on_client_end(struct connection *c)
+{
+        if (c->concluded) /* After its last request; it may have its response still to read. */
+                connection_close(c, REASON_COMPLETED);
+        else
+                connection_close(c, c->tunnel ? REASON_CLIENT_ABORTED : REASON_CLIENT_GONE);
+}
+
 void connection_on_client_readable(evutil_socket_t fd, short what, void *context)
 {
         struct connection *c = context;
@@ -306,7 +314,7 @@ void connection_on_client_readable(evutil_socket_t fd, short what, void *context
         if (count < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
         if (count <= 0) {
-                connection_close(c, c->tunnel ? REASON_CLIENT_ABORTED : REASON_CLIENT_GONE);
+                connection_on_client_end(c);
                 return;
         }
         if (evbuffer_add(c->setup->input, bytes, (size_t)count) == -1) {

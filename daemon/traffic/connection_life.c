@@ -251,6 +251,17 @@ void connection_close_gently(struct connection *c, enum reason reason)
         connection_enter(c, CONNECTION_REFUSING);
 }
 
+/* Requests that a client sent ahead would make close() reset the response away. */
+void connection_close_answered(struct connection *c)
+{
+        char byte;
+
+        if (evbuffer_get_length(c->setup->input) > 0 || recv(c->client_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+                connection_close_gently(c, REASON_COMPLETED);
+        else
+                connection_close(c, REASON_COMPLETED);
+}
+
 void connection_refuse(struct connection *c, enum reason reason)
 {
         connection_cancel_services(c);

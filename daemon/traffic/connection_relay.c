@@ -131,7 +131,7 @@ void connection_relay_passing(struct connection *c)
 static void connection_next_request(struct connection *c)
 {
         if (c->traffic->draining) {
-                connection_close(c, REASON_COMPLETED);
+                connection_close_answered(c);
                 return;
         }
         c->setup->needed = 1;
@@ -162,7 +162,7 @@ static void on_exchange_done(const struct http_exchange_result *result, void *co
                 start_relay(c, 0, NULL);
                 return;
         case HTTP_EXCHANGE_CLOSE:
-                connection_close(c, REASON_COMPLETED);
+                connection_close_answered(c);
                 return;
         case HTTP_EXCHANGE_LINGER:
                 connection_close_gently(c, REASON_COMPLETED);

@@ -81,7 +81,7 @@ void connection_drain(struct traffic *traffic)
         for (struct connection *c = traffic->connections; c != NULL; c = next) {
                 next = c->next;
                 if (c->state == CONNECTION_INSPECTING && c->concluded)
-                        connection_close(c, REASON_COMPLETED);
+                        connection_close_answered(c);
         }
 }
 

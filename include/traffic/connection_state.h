@@ -147,6 +147,9 @@ void connection_refuse(struct connection *c, enum reason reason);
  */
 void connection_close_gently(struct connection *c, enum reason reason);
 
+/* Ends a connection with an HTTP client that has its last response: gently when that has sent more than it was read. */
+void connection_close_answered(struct connection *c);
+
 /* REFUSING: count bytes came (or 0, the end; or -1 with errno), which are dropped. */
 void connection_linger(struct connection *c, ssize_t count);
 
