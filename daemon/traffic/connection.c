@@ -291,6 +291,30 @@ void connection_inspect(struct connection *c)
         }
 }
 
+/* Whether nothing can come of it without a further word of the client: before a handshake, and in an unused tunnel. */
+static bool connection_needs_client(const struct connection *c)
+{
+        return c->speaks == INSPECT_PROTOCOL_TLS ||
+               (c->setup->request.form == HTTP_REQUEST_CONNECT && !c->verdict.by_network_rule);
+}
+
+/*
+ * The client's socket became readable while its name is resolved or its origin connected: has it left? What it sends
+ * waits unread, and then its end cannot be seen either; the resolver's and the connect's deadlines are near enough.
+ */
+static void connection_on_client_early(struct connection *c)
+{
+        char byte;
+        ssize_t count = recv(c->client_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+        if (count < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (count < 0 || (count == 0 && connection_needs_client(c)))
+                connection_close(c, REASON_CLIENT_ABORTED);
+        else
+                event_del(&c->setup->readable);
+}
+
 static void connection_on_client_end(struct connection *c)
 {
         if (c->concluded) /* After its last request; it may have its response still to read. */
@@ -306,6 +330,10 @@ void connection_on_client_readable(evutil_socket_t fd, short what, void *context
         size_t room = INPUT_MAX_BYTES - evbuffer_get_length(c->setup->input);
 
         (void)what;
+        if (c->state == CONNECTION_RESOLVING || c->state == CONNECTION_CONNECTING) {
+                connection_on_client_early(c);
+                return;
+        }
         ssize_t count = recv(fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes), 0);
         if (c->state == CONNECTION_REFUSING) {
                 connection_linger(c, count);

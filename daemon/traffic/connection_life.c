@@ -71,8 +71,12 @@ void connection_enter(struct connection *c, enum connection_state state)
                 return;
         case CONNECTION_RESOLVING:
         case CONNECTION_CONNECTING:
+                /* Resolver and upstream have deadlines of their own; the client may leave before. */
+                event_add(&c->setup->readable, NULL);
+                event_del(&c->setup->deadline);
+                return;
         case CONNECTION_RELAYING:
-                /* Resolver, upstream, relay and exchange have deadlines of their own. */
+                /* So have relay and exchange, which listen to the client themselves. */
                 if (c->setup != NULL) {
                         event_del(&c->setup->readable);
                         event_del(&c->setup->deadline);

@@ -34,8 +34,9 @@ def test_a_hello_after_a_request_is_not_taken_for_one(start_daemon, client, lab)
 
     daemon = start_daemon(lambda config: config["clusters"][0].update(mode="audit"))
     first = hello(ODD_NAME)
+    longer_than_the_hello = REQUEST[:-2] + b"X-Padding: " + b"x" * len(first) + b"\r\n\r\n"
     with Origin(lab, http_then_anything, port=80) as origin, client.connect(ODD_NAME, 80) as connection:
-        connection.sendall(REQUEST)
+        connection.sendall(longer_than_the_hello)
         read_until(connection, b"ok")
         connection.sendall(first)
         origin.wait(lambda it: first in it.received)
