@@ -204,7 +204,7 @@ class Machine:
         return None
 
     def command(self, *argv):
-        return ["nsenter", f"--target={self.pid}", "--all", *map(str, argv)]
+        return ["nsenter", f"--target={self.pid}", "--all", "--root", *map(str, argv)]
 
     def run(self, *argv, check=True, timeout=30):
         """Runs a program inside to its end and returns it with its output as text."""
