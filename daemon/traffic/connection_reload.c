@@ -2,6 +2,19 @@
 #include "traffic/connection.h"
 #include "traffic/connection_state.h"
 
+/* Whether a connection that was dialled by address may be: a name that was seen in it later does not count. */
+static bool address_still_allowed(const struct connection *c, const struct policy *policy,
+                                  const struct policy_cluster *cluster)
+{
+        struct policy_request dialled = { .protocol = POLICY_PROTOCOL_TCP,
+                                          .port = c->upstream.endpoint.port,
+                                          .address = c->upstream.endpoint.address };
+        struct policy_verdict verdict;
+
+        policy_decide(policy, cluster, &dialled, &verdict);
+        return verdict.action != POLICY_DENY;
+}
+
 /* Whether the newest policy still lets the connection's attempt through. */
 static bool connection_still_allowed(const struct connection *c, const struct policy *policy)
 {
@@ -11,6 +24,8 @@ static bool connection_still_allowed(const struct connection *c, const struct po
 
         policy_decide(policy, cluster, &c->asked, &verdict);
         if (verdict.action == POLICY_DENY)
+                return false;
+        if (c->upstream.fd != -1 && c->upstream.name.length == 0 && !address_still_allowed(c, policy, cluster))
                 return false;
         return c->upstream.fd == -1 || policy_permits_address(policy, cluster, &c->destination.address,
                                                               c->destination.port, hint) == REASON_COMPLETED;

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clients import http_response, read_until
+from clients import hello, http_response, read_all, read_until
 from lab import wait_for
-from odd_origins import Origin, answer
+from odd_origins import ODD, Origin, answer, speak_first
 
 NAME = "private.allowed.example"
 PRIVATE = "10.20.30.40"
@@ -63,3 +63,19 @@ def test_a_kept_alive_connection_follows_its_cluster_to_another_pool(start_daemo
         connection.sendall(request)
         read_until(connection, b"ok")
         assert [address for address, _ in origin.peers] == ["198.18.2.10", "198.18.2.11"]
+
+
+@pytest.mark.parametrize("way", ("transparent", "proxy"))
+def test_a_name_does_not_keep_what_was_dialled_by_address(start_daemon, client, lab, way):
+    """Without its network rule a connection to an address ends, though its hello names a server that is allowed by name."""
+    daemon = start_daemon(lambda config: config["clusters"][0]["allow"].append(f"tcp [{ODD}]:443"))
+    with Origin(lab, speak_first(b"first words")), client.proxy() if way == "proxy" else lab.spoke.connect(ODD, 443) as connection:
+        if way == "proxy":
+            connection.sendall(f"CONNECT {ODD}:443 HTTP/1.1\r\nHost: {ODD}:443\r\n\r\n".encode())
+        read_until(connection, b"first words")
+        connection.sendall(hello("first.allowed.example"))
+        wait_for(lambda: connection.recv(4096), "echo")
+        daemon.config["clusters"][0]["allow"].pop()
+        daemon.reload()
+        read_all(connection)
+        daemon.expect_one_record(destination_ip=ODD, reason="policy-changed")
