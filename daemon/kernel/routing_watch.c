@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "kernel/rtnetlink.h"
 
 #define GROUP(number) (1u << ((number)-1))
@@ -51,9 +52,9 @@ static int on_message(const struct nlmsghdr *header, void *context)
         return MNL_CB_OK;
 }
 
-static void report_in(struct routing_watch *watch, unsigned milliseconds)
+static void report_in(struct routing_watch *watch, unsigned interval_ms)
 {
-        struct timeval delay = { .tv_sec = milliseconds / 1000, .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000 };
+        struct timeval delay = clock_timeval(interval_ms);
 
         event_add(watch->report, &delay);
 }

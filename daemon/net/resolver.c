@@ -242,8 +242,7 @@ static int query_set_timer(struct resolver_query *query, bool has_addresses)
 
         if (has_addresses && left_ms > SECOND_FAMILY_WAIT_MS)
                 left_ms = SECOND_FAMILY_WAIT_MS;
-        struct timeval timeout = { .tv_sec = (time_t)(left_ms / 1000),
-                                   .tv_usec = (suseconds_t)(left_ms % 1000 * 1000) };
+        struct timeval timeout = clock_timeval(left_ms);
         return evtimer_add(&query->timer, &timeout);
 }
 

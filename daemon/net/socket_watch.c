@@ -51,15 +51,10 @@ int socket_watch_error(const struct socket_watch *watch)
         return -error;
 }
 
-static struct timeval timeval_from_ms(uint64_t ms)
-{
-        return (struct timeval){ .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
-}
-
 int idle_timer_start(struct idle_timer *timer, struct event_base *base, unsigned timeout_ms,
                      event_callback_fn on_timeout, void *context)
 {
-        struct timeval timeout = timeval_from_ms(timeout_ms);
+        struct timeval timeout = clock_timeval(timeout_ms);
         const struct timeval *common = event_base_init_common_timeout(base, &timeout);
 
         timer->timeout_ms = timeout_ms;
@@ -80,7 +75,7 @@ bool idle_timer_expired(struct idle_timer *timer)
 
         if (idle_ms >= timer->timeout_ms)
                 return true;
-        struct timeval rest = timeval_from_ms(timer->timeout_ms - idle_ms);
+        struct timeval rest = clock_timeval(timer->timeout_ms - idle_ms);
         /* Without a timer the owner would wait for ever: end it now rather than never. */
         return event_add(&timer->event, &rest) == -1;
 }

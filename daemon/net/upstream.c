@@ -317,7 +317,7 @@ static void add_attempts(struct upstream_connect *connect, const struct upstream
 int upstream_connect_start(struct event_base *base, const struct upstream_request *request, upstream_fn on_done,
                            void *context, struct upstream_connect **ret)
 {
-        struct timeval timeout = { request->timeout_ms / 1000, request->timeout_ms % 1000 * 1000 };
+        struct timeval timeout = clock_timeval(request->timeout_ms);
         struct upstream_connect *connect;
 
         assert(request->address_count > 0 && request->address_count <= RESOLVER_MAX_ADDRESSES);

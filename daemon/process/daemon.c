@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kernel/address_watch.h"
 #include "kernel/nftables.h"
@@ -265,8 +266,7 @@ static void on_drain_deadline(evutil_socket_t fd, short what, void *context)
 static void on_stop_signal(evutil_socket_t signal_number, short what, void *context)
 {
         struct daemon *daemon = context;
-        struct timeval drain = { .tv_sec = daemon_config(daemon)->drain_ms / 1000,
-                                 .tv_usec = (suseconds_t)(daemon_config(daemon)->drain_ms % 1000) * 1000 };
+        struct timeval drain = clock_timeval(daemon_config(daemon)->drain_ms);
 
         (void)signal_number;
         if (daemon->draining) {
@@ -331,8 +331,7 @@ static int daemon_open_events(struct daemon *daemon)
                 [SIGNAL_REOPEN] = { SIGUSR1, on_reopen_signal },
         };
         uint64_t watchdog_ms = service_manager_watchdog_ms();
-        struct timeval interval = { .tv_sec = (time_t)(watchdog_ms / 1000),
-                                    .tv_usec = (suseconds_t)(watchdog_ms % 1000) * 1000 };
+        struct timeval interval = clock_timeval(watchdog_ms);
 
         for (size_t i = 0; i < SIGNAL_COUNT; i++) {
                 daemon->signals[i] = evsignal_new(daemon->base, signals[i].number, signals[i].on_signal, daemon);

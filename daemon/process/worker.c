@@ -56,7 +56,7 @@ static void worker_change_generation(struct worker *worker, struct generation *g
 
 static void arm_heartbeat(struct worker *worker, unsigned interval_ms)
 {
-        struct timeval interval = { .tv_sec = interval_ms / 1000, .tv_usec = (suseconds_t)(interval_ms % 1000) * 1000 };
+        struct timeval interval = clock_timeval(interval_ms);
 
         event_add(worker->heartbeat_timer, &interval);
 }

@@ -51,7 +51,7 @@ void connection_setup_free(struct connection_setup *setup)
 
 static void set_deadline(struct connection *c, unsigned timeout_ms)
 {
-        struct timeval timeout = { .tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000 };
+        struct timeval timeout = clock_timeval(timeout_ms);
 
         event_add(&c->setup->deadline, &timeout);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "traffic/connection_state.h"
 
 #define BACKLOG 4096         /* the kernel lowers it to net.core.somaxconn */
 #define ACCEPTS_PER_EVENT 32 /* so that accepting does not starve what is open */
@@ -35,11 +36,8 @@ struct listener {
 static void record_and_reset(struct listener *listener, int fd, const struct net_endpoint *client,
                              const struct net_endpoint *original, enum reason reason)
 {
-        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
         connection_record_refusal(listener->traffic, listener->kind, client, original, reason);
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* A FIN would do as well. */
-        close(fd);
+        connection_reset_socket(fd);
 }
 
 /* Where the client dialled: TPROXY leaves it as the socket's own address. */
