@@ -97,12 +97,11 @@ static void connection_connect(struct connection *c, const struct net_address *c
                 } else if (refusal == REASON_COMPLETED) {
                         refusal = reason;
                         memcpy(refusal_hint, hint, sizeof(hint));
-                        c->destination.address = candidates[i];
                 }
         }
         if (permitted_count == 0) {
                 connection_state_note_hint(c, refusal_hint);
-                c->destination.port = c->asked.port;
+                c->destination = (struct net_endpoint){ .address = candidates[0], .port = c->asked.port };
                 connection_refuse(c, refusal);
                 return;
         }
@@ -143,7 +142,7 @@ static void connection_on_answer(const struct resolver_answer *answer, void *con
         c->query = NULL;
         if (answer->status != RESOLVER_OK)
                 connection_refuse(c, resolver_status_reason(answer->status));
-        else if (dialled->family != AF_UNSPEC &&
+        else if (dialled->family != AF_UNSPEC && snat_pool_has_family(connection_pool(c), dialled->family) &&
                  resolver_recently_answered(c->traffic->resolver, &c->asked.name, dialled))
                 connection_connect(c, dialled, 1);
         else
@@ -270,6 +269,10 @@ void connection_inspect(struct connection *c)
         if (length < c->setup->needed)
                 return;
         const void *bytes = evbuffer_pullup(input, -1);
+        if (bytes == NULL) {
+                connection_refuse(c, REASON_NO_RESOURCES);
+                return;
+        }
         status = c->tunnel ? inspect_tunnel_bytes(bytes, length, &result) : inspect_bytes(bytes, length, &result);
         if (result.protocol != INSPECT_PROTOCOL_UNKNOWN)
                 c->speaks = result.protocol;

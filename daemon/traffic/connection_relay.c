@@ -87,7 +87,9 @@ static void on_relay_done(const struct relay_result *result, void *context)
         c->relay = NULL;
         c->bytes_out += result->bytes_out;
         c->bytes_in += result->bytes_in;
-        if (reason_row(result->reason)->outcome == REASON_OUTCOME_REFUSED)
+        /* Out of memory in the middle of a stream: words of ours there would pass for the origin's. */
+        if (reason_row(result->reason)->outcome == REASON_OUTCOME_REFUSED &&
+            (result->reason != REASON_NO_RESOURCES || result->bytes_in == 0))
                 connection_refuse(c, result->reason);
         else
                 connection_close(c, result->reason);

@@ -7,7 +7,7 @@ import pytest
 
 from clients import hello, read_all, read_until
 from lab import wait_for
-from odd_origins import ODD, ODD_V6, Origin, answer, note_chunks, reset
+from odd_origins import ODD, ODD_V6, Origin, answer, note_chunks, reset, speak_first
 from origins import DNS_ADDRESS
 
 ODD_NAME = "odd.allowed.example"
@@ -82,7 +82,7 @@ def test_a_last_response_arrives_though_more_was_asked_for(start_daemon, lab):
 @pytest.fixture
 def patient_daemon(start_daemon):
     """A daemon that waits long for answers."""
-    return start_daemon(lambda config: config["timeouts"].update(resolve="30s", connect="30s"))
+    return start_daemon(lambda config: config["timeouts"].update(resolve="8s", connect="8s"))
 
 
 def close(connection):
@@ -140,3 +140,34 @@ def test_a_kept_connection_is_judged_by_the_newest_policy(start_daemon, client, 
         wait_for(lambda: client.curl("--resolve", f"{PRIVATE_NAME}:80:{ODD}", f"http://{PRIVATE_NAME}/").status == 403, "change")
         connection.sendall(request)
         assert b"forbidden-address" in read_all(connection)[0]
+
+
+def test_an_address_that_was_not_tried_is_no_destination(patient_daemon, client, lab):
+    """Of an origin's addresses the record never names one that the policy had sorted out."""
+    name = "partly-private.allowed.example"
+    before = lab.counted("connections")
+    with lab.silenced("203.0.113.210"):
+        connection = client.connect(ODD_NAME)
+        connection.sendall(hello(name))
+        wait_for(lambda: lab.counted("connections") > before, "SYN that stays unanswered")
+        reset(connection)
+        record = patient_daemon.expect_one_record(fqdn=name, reason="client-aborted")
+    assert record.get("destination_ip") != "10.20.30.41"
+    assert "hint" not in record or not record["hint"]
+
+
+def test_a_reload_while_draining_is_obeyed_and_not_announced(start_daemon, client, lab):
+    """Who stops is not ready again because of a SIGHUP; what still runs is judged by the new policy."""
+    daemon = start_daemon(lambda config: config.update(drain="20s"))
+    with Origin(lab, speak_first(b"x")), client.connect(ODD_NAME) as connection:
+        connection.sendall(hello(ODD_NAME))
+        assert connection.recv(1) == b"x"
+        daemon.send(signal.SIGTERM)
+        wait_for(lambda: daemon.notified("STOPPING=1"), "STOPPING=1")
+        daemon.config["clusters"][0]["allow"] = []
+        daemon.write_config()
+        daemon.send(signal.SIGHUP)
+        daemon.expect_one_record(fqdn=ODD_NAME, reason="policy-changed")
+        daemon.process.popen.wait(10)
+        assert not daemon.notified("READY=1")
+        daemon.finish()
