@@ -234,10 +234,16 @@ static void daemon_reload(struct daemon *daemon)
 
 static void on_reload_signal(evutil_socket_t signal_number, short what, void *context)
 {
+        struct daemon *daemon = context;
+
         (void)signal_number;
         (void)what;
+        if (daemon->draining) { /* What still runs is judged anew; to the service manager we stay a service that stops. */
+                daemon_reload(daemon);
+                return;
+        }
         service_manager_reloading();
-        daemon_reload(context);
+        daemon_reload(daemon);
         service_manager_ready("serving");
 }
 
