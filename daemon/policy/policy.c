@@ -256,18 +256,6 @@ void policy_features(const struct policy *policy, policy_feature_fn on_feature, 
         }
 }
 
-const char *policy_protocol_name(enum policy_protocol protocol)
-{
-        static const char *const names[] = {
-                [POLICY_PROTOCOL_HTTPS] = "https",
-                [POLICY_PROTOCOL_HTTP] = "http",
-                [POLICY_PROTOCOL_TCP] = "tcp",
-                [POLICY_PROTOCOL_UDP] = "udp",
-        };
-
-        return names[protocol];
-}
-
 const char *policy_action_name(enum policy_action action)
 {
         static const char *const names[] = {

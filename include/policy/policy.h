@@ -13,17 +13,11 @@
 #include "base/fqdn.h"
 #include "base/net_address.h"
 #include "policy/config.h"
+#include "policy/policy_protocol.h"
 #include "policy/reason.h"
 
 struct policy;
 struct policy_cluster;
-
-enum policy_protocol {
-        POLICY_PROTOCOL_HTTPS = 0,
-        POLICY_PROTOCOL_HTTP,
-        POLICY_PROTOCOL_TCP,
-        POLICY_PROTOCOL_UDP,
-};
 
 enum policy_action {
         POLICY_ALLOW = 0,
@@ -132,7 +126,6 @@ typedef void (*policy_feature_fn)(const struct policy_feature_line *line, void *
 void policy_features(const struct policy *policy, policy_feature_fn on_feature, void *context);
 
 /* "https", "http", "tcp" or "udp". */
-const char *policy_protocol_name(enum policy_protocol protocol);
 
 /* "allow", "deny" or "audit". */
 const char *policy_action_name(enum policy_action action);

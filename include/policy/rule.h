@@ -15,7 +15,7 @@
 
 #include "base/compiler.h"
 #include "policy/destination.h"
-#include "policy/policy.h"
+#include "policy/policy_protocol.h"
 #include "policy/port_set.h"
 #include "policy/rule_error.h"
 #include "policy/rule_template.h"

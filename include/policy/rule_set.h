@@ -11,7 +11,7 @@
 #include "base/compiler.h"
 #include "base/fqdn.h"
 #include "base/net_address.h"
-#include "policy/policy.h"
+#include "policy/policy_protocol.h"
 #include "policy/rule.h"
 
 #define RULE_SET_MAX_SERVICES 65535 /* different pairs of protocol and ports in a set */
