@@ -31,7 +31,7 @@ struct routing_watch {
 /* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
 static bool names_table(const struct nlmsghdr *header, size_t fixed_size, uint16_t type, uint32_t table)
 {
-        const struct nlattr *attribute;
+        struct nlattr *attribute; /* The macro casts to char *, which clang 18 does not like of a const one. */
 
         mnl_attr_for_each(attribute, header, fixed_size)
         {
