@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from clients import hello, http_response, read_all, read_until
-from daemon import BUILD, Daemon, configuration
+from daemon import BUILD, ROOT, Daemon, configuration
 from lab import wait_for
 from odd_origins import Origin, keep_open, speak_first
 
@@ -195,8 +196,13 @@ def test_only_the_proxy_needs_no_privilege(start_daemon, lab, client):
 
     def change(config):
         del config["listen"]["transparent"]
+        config["allowlist_dirs"] = [str(allowlists)]
         config["logging"][0]["path"] = str(records / "decisions.json")
 
+    # Copies that nobody may read, wherever this tree is: a checkout in /root is root's alone.
+    allowlists = pathlib.Path(shutil.copytree(ROOT / "allowlists", lab.directory / "allowlists-for-nobody"))
+    for path in (allowlists, *allowlists.iterdir()):
+        path.chmod(0o755)
     program = pathlib.Path(lab.directory) / "aksegressd-for-nobody"
     program.write_bytes((BUILD / "aksegressd").read_bytes())
     program.chmod(0o755)
