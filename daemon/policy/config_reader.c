@@ -49,6 +49,13 @@ static const char *full_name(const struct config_section *section, const char *k
         return buffer;
 }
 
+static const char *kind_advice(enum config_yaml_kind given, enum config_yaml_kind wanted)
+{
+        if (wanted == CONFIG_YAML_TEXT)
+                return " (a text with [ ], { } or ': ' wants quotes)";
+        return given == CONFIG_YAML_TEXT && wanted == CONFIG_YAML_SEQUENCE ? ": write it between [ and ]" : "";
+}
+
 /* Whether the node is of the kind that is wanted; if not, that is reported. */
 static bool expect(struct config_reader *reader, const char *name, const struct config_yaml_node *node,
                    enum config_yaml_kind kind)
@@ -61,7 +68,7 @@ static bool expect(struct config_reader *reader, const char *name, const struct 
         else
                 config_reader_error(reader, node->place, "%s: %s where %s is expected%s", name,
                                     config_yaml_kind_name(node->kind), config_yaml_kind_name(kind),
-                                    kind == CONFIG_YAML_TEXT ? " (a text with [ ] or { } wants quotes)" : "");
+                                    kind_advice(node->kind, kind));
         return false;
 }
 

@@ -237,6 +237,10 @@ int config_value_choice(const struct config_input *input, void *field, char *com
 int config_value_cloud(const struct config_input *input, void *field, char *complaint)
 {
         unsigned index = 0;
+
+        /* The nearest of our names would be China's. */
+        if (strcmp(input->text, "AzureCloud") == 0)
+                return config_value_complain(complaint, "'AzureCloud' is the Azure CLI's word: write AzurePublicCloud");
         int r = find_choice(input, &index, complaint);
 
         return r < 0 ? r : config_value_store_text(input, input->text, field);

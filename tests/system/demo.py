@@ -164,6 +164,7 @@ def show_how_to_look_around(lab, daemon):
     heading("The network is still there (KEEP=1)")
     say(f"""  a client      {enter} env SSL_CERT_FILE={lab.directory}/ca.pem CURL_CA_BUNDLE={lab.directory}/ca.pem bash
                 then for example: curl -v https://mcr.microsoft.com/v2/    curl -v https://example.com/
+  ask           {daemon_module.BUILD}/aksegressctl explain --config {daemon.path} --source 198.18.1.10 https example.com
   the NVA       ip netns exec {lab.nva.name} nft list table inet aksegressd
   records       tail -f {daemon.records_path}
   the daemon    pid {daemon.process.pid}, log {daemon.log_path}, configuration {daemon.path}

@@ -81,9 +81,9 @@ struct example {
 #define DURATION(text) "'" text "' has no unit: write it like 500ms, 10s, 30m or 1h"
 #define NOT_AVAILABLE "is not available: this version writes to the journal and to JSON files only"
 #define RANGE(text) "'" text "' is not a range of addresses: write it like 10.0.1.10-10.0.1.29"
-#define NOT_A_LIST "a single value where a list is expected"
+#define NOT_A_LIST "a single value where a list is expected: write it between [ and ]"
 #define NOT_A_MAPPING "a single value where a mapping is expected"
-#define NOT_A_TEXT "a list where a single value is expected (a text with [ ] or { } wants quotes)"
+#define NOT_A_TEXT "a list where a single value is expected (a text with [ ], { } or ': ' wants quotes)"
 #define NOTHING "nothing is written here: write a single value, or leave the key out"
 
 static const struct example examples[] = {
@@ -180,6 +180,7 @@ static const struct example examples[] = {
           "'10.1.0.0/33' is not a prefix: write it like 10.1.0.0/16 or fd00:1::/64", 1 },
         { "clusters", "sources", "[]", "the list is empty: write at least one element", 0 },
         { "clusters", "cloud", "AzureUSGovernment", NULL, 0 },
+        { "clusters", "cloud", "AzureCloud", "'AzureCloud' is the Azure CLI's word: write AzurePublicCloud", 0 },
         { "clusters", "cloud", "azurepubliccloud", "'azurepubliccloud' is unknown: did you mean 'AzurePublicCloud'?",
           0 },
         { "clusters", "cloud", "public",
@@ -256,7 +257,7 @@ static const struct example examples[] = {
         { "logging", "sink", "jornal", "'jornal' is unknown: did you mean 'journal'?", 0 },
         { "logging(file)", "path", "/var/log/x.json", NULL, 0 },
         { "logging(file)", "path", "{}",
-          "a mapping where a single value is expected (a text with [ ] or { } wants quotes)", 0 },
+          "a mapping where a single value is expected (a text with [ ], { } or ': ' wants quotes)", 0 },
         { "logging(file)", "format", "json", NULL, 0 },
         { "logging", "format", "journal", NULL, 0 },
         { "logging(file)", "format", "cef", "'cef' " NOT_AVAILABLE, 0 },
