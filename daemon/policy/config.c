@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "policy/config_check.h"
 #include "policy/config_reader.h"
 
@@ -200,25 +200,6 @@ int config_read_text(const char *path, const char *text, size_t length, struct d
         return keep_whole(r, partial, ret);
 }
 
-/* Reads until the end or one byte past the maximum. Returns 0 or -errno. */
-static int read_descriptor(int descriptor, char *buffer, size_t size, size_t *ret_length)
-{
-        size_t length = 0;
-
-        while (length < size) {
-                ssize_t got = read(descriptor, buffer + length, size - length);
-                if (got == -1 && errno == EINTR)
-                        continue;
-                if (got == -1)
-                        return -errno;
-                if (got == 0)
-                        break;
-                length += (size_t)got;
-        }
-        *ret_length = length;
-        return 0;
-}
-
 /* The whole file in memory of our own. -EFBIG: larger than a configuration may be. */
 static int load_file(const char *path, char **ret, size_t *ret_length)
 {
@@ -229,7 +210,7 @@ static int load_file(const char *path, char **ret, size_t *ret_length)
         if (descriptor == -1)
                 return -errno;
         buffer = malloc(CONFIG_MAX_FILE_BYTES + 1);
-        r = buffer == NULL ? -ENOMEM : read_descriptor(descriptor, buffer, CONFIG_MAX_FILE_BYTES + 1, ret_length);
+        r = buffer == NULL ? -ENOMEM : descriptor_read(descriptor, buffer, CONFIG_MAX_FILE_BYTES + 1, ret_length);
         close(descriptor);
         if (r == 0 && *ret_length > CONFIG_MAX_FILE_BYTES)
                 r = -EFBIG;

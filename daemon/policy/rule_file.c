@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
+
 static int complain(const char *path, const struct diagnostic_place *place, struct diagnostics *diagnostics, int error)
 {
         diagnostics_error(diagnostics, place, "cannot read '%s': %s", path, strerror(error));
@@ -37,25 +39,6 @@ static int open_regular(const char *path, const struct diagnostic_place *place, 
         return fd;
 }
 
-/* Reads up to size bytes: a file that grows meanwhile is cut there, one that shrinks ends early. */
-static int read_whole(int fd, char *text, size_t size, size_t *ret_length)
-{
-        size_t length = 0;
-
-        while (length < size) {
-                ssize_t count = read(fd, text + length, size - length);
-                if (count == -1 && errno == EINTR)
-                        continue;
-                if (count == -1)
-                        return -errno;
-                if (count == 0)
-                        break;
-                length += (size_t)count;
-        }
-        *ret_length = length;
-        return 0;
-}
-
 static struct rule_file *new_file(const char *path, size_t size)
 {
         struct rule_file *file = calloc(1, sizeof(*file));
@@ -81,8 +64,8 @@ int rule_file_read(const char *path, const struct diagnostic_place *place, struc
         if (fd < 0)
                 return fd;
         struct rule_file *file = new_file(path, size);
-        if (file != NULL)
-                r = read_whole(fd, file->text, size, &file->length);
+        if (file != NULL) /* A file that grows meanwhile is cut there, one that shrinks ends early. */
+                r = descriptor_read(fd, file->text, size, &file->length);
         close(fd);
         if (r < 0) {
                 rule_file_free(file);
