@@ -261,8 +261,9 @@ def bench_denials(network, arguments):
     results = in_turn(running, arguments.rounds, lambda peer: check(network.load(
         peer, peers.DENIED, "--refused", "--total", TUNNELS, "--concurrent", CONCURRENT), peer))
     table(f"Denials by CONNECT, each recorded in a file: {TUNNELS} of each round", RATE_COLUMNS, results)
-    lines = running[0].directory.joinpath("decisions.json").read_text().splitlines()
-    print(f"  aksegressd recorded {len(lines)} of {TUNNELS * arguments.rounds}")
+    with running[0].directory.joinpath("decisions.json").open() as records:
+        recorded = sum(peers.DENIED in line for line in records)
+    print(f"  aksegressd recorded {recorded} of {TUNNELS * arguments.rounds}")
     stop(running)
 
 
