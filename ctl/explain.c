@@ -16,6 +16,20 @@ struct options {
         bool batch;
 };
 
+static bool options_are_complete(const struct options *options, int words)
+{
+        if (options->batch)
+                return words == 0 && options->source == NULL;
+        if (options->source == NULL)
+                fputs("aksegressctl: explain needs --source, the address of the client that asks\n", stderr);
+        else if (words != 2)
+                fprintf(stderr,
+                        "aksegressctl: explain needs a protocol and a destination, like 'https example.com': %d %s "
+                        "given\n",
+                        words, words == 1 ? "word" : "words");
+        return options->source != NULL && words == 2;
+}
+
 static bool parse_options(int argc, char **argv, struct options *ret)
 {
         static const struct option options[] = {
@@ -38,7 +52,7 @@ static bool parse_options(int argc, char **argv, struct options *ret)
                 else
                         return false;
         }
-        return ret->batch ? argc == optind && ret->source == NULL : argc == optind + 2 && ret->source != NULL;
+        return options_are_complete(ret, argc - optind);
 }
 
 static enum exit_status explain_batch(const struct policy *policy, bool json)
