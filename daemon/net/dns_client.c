@@ -3,7 +3,6 @@
 #define CARES_NO_DEPRECATED /* what replaces these calls came with c-ares 1.28; Debian 12 has 1.18, Ubuntu 24.04 1.27 */
 #include <ares.h>
 #include <arpa/nameser.h>
-#include <assert.h>
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <pthread.h>

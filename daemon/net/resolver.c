@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 
 #include "base/clock.h"

@@ -5,7 +5,6 @@
 #include <event2/event_struct.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"

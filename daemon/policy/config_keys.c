@@ -1,7 +1,6 @@
 #include "policy/config_keys.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "policy/config_check.h"
 #include "policy/config_map.h"

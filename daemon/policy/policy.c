@@ -1,6 +1,5 @@
 #include "policy/policy.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
