@@ -205,6 +205,22 @@ static void connection_decide(struct connection *c)
         connection_resolve(c);
 }
 
+/* A hello without a name, as of pods that use the API server's address: in audit mode it goes where it was sent. */
+static void connection_decide_nameless(struct connection *c)
+{
+        struct policy_verdict verdict;
+
+        policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
+        if (verdict.action == POLICY_DENY) {
+                connection_refuse(c, REASON_NO_SERVER_NAME);
+                return;
+        }
+        if (verdict.action == POLICY_AUDIT)
+                verdict.reason = REASON_NO_SERVER_NAME;
+        connection_state_note_verdict(c, &verdict);
+        connection_resolve(c);
+}
+
 /* Inspecting. */
 
 /* Inside CONNECT the hello must ask for the name in the CONNECT request. */
@@ -230,7 +246,7 @@ static void connection_on_hello(struct connection *c, const struct inspect_resul
         if (c->listener == DECISION_LISTENER_PROXY)
                 connection_refuse(c, REASON_NOT_A_PROXY_REQUEST);
         else if (c->asked.name.length == 0)
-                connection_refuse(c, REASON_NO_SERVER_NAME);
+                connection_decide_nameless(c);
         else
                 connection_decide(c);
 }

@@ -7,7 +7,7 @@ import termios
 
 import pytest
 
-from clients import hello, read_all, refused_alert
+from clients import hello, raw_hello, read_all, refused_alert
 from lab import POOL_V4, POOL_V6, wait_for
 from odd_origins import ODD, Origin, reset, speak_first, take_all
 from origins import IMAGE
@@ -269,3 +269,15 @@ def test_two_clusters_have_their_own_rules_and_pools(start_daemon, lab, client):
     assert client.curl("-4", "https://example.com/").status == 0
     assert daemon.expect_one_record(cluster="dev-weu")["action"] == "allow"
     assert daemon.expect_one_record(cluster="prod-weu")["action"] == "deny"
+
+
+def test_in_audit_mode_tls_without_a_name_goes_where_it_was_sent(start_daemon, client, lab):
+    """What enforce would refuse with no-server-name reaches the address that the client dialled, and is recorded."""
+    daemon = start_daemon(lambda config: config["clusters"][0].update(mode="audit"))
+    first = raw_hello()
+    with Origin(lab, take_all) as origin, client.connect("odd.allowed.example") as connection:
+        connection.sendall(first)
+        connection.shutdown(socket.SHUT_WR)
+        origin.wait(lambda it: it.received == [first])
+    record = daemon.expect_one_record(reason="no-server-name")
+    assert (record["action"], record["destination_ip"], record["protocol"]) == ("audit", ODD, "https")
