@@ -101,6 +101,12 @@ def note_chunks(connection, origin):
         origin.note(chunk)
 
 
+def note_chunks_and_end(connection, origin):
+    """The same, and ends with the client."""
+    note_chunks(connection, origin)
+    connection.close()
+
+
 def answer(*responses):
     """Sends the next of responses after each piece that looks like a request head, then keeps the connection open."""
     def handler(connection, origin):
