@@ -310,16 +310,10 @@ void connection_inspect(struct connection *c)
         }
 }
 
-/* Whether nothing can come of it without a further word of the client: before a handshake, and in an unused tunnel. */
-static bool connection_needs_client(const struct connection *c)
-{
-        return c->speaks == INSPECT_PROTOCOL_TLS ||
-               (c->setup->request.form == HTTP_REQUEST_CONNECT && !c->verdict.by_network_rule);
-}
-
 /*
- * The client's socket became readable while its name is resolved or its origin connected: has it left? What it sends
- * waits unread, and then its end cannot be seen either; the resolver's and the connect's deadlines are near enough.
+ * The client's socket became readable while its name is resolved or its origin connected: has it left? Its end alone does
+ * not say so, as it may only have sent all it has; it passes on to the origin. What it sends waits unread, and then a
+ * reset cannot be seen either; the resolver's and the connect's deadlines are near enough.
  */
 static void connection_on_client_early(struct connection *c)
 {
@@ -328,7 +322,7 @@ static void connection_on_client_early(struct connection *c)
 
         if (count < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
-        if (count < 0 || (count == 0 && connection_needs_client(c)))
+        if (count < 0)
                 connection_close(c, REASON_CLIENT_ABORTED);
         else
                 event_del(&c->setup->readable);
