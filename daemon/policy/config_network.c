@@ -133,11 +133,32 @@ static int parse_prefix(const struct config_input *input, struct config_prefix *
         return 0;
 }
 
+/* IPv4 clients are known by their IPv4 address, also where a socket of both families wrote them as IPv6. */
+static bool is_mapped(const struct net_prefix *prefix)
+{
+        static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+        return prefix->address.family == AF_INET6 && prefix->length >= 96 &&
+               memcmp(prefix->address.bytes, mapped, sizeof(mapped)) == 0;
+}
+
+static int complain_mapped(const struct net_prefix *prefix, const char *text, char *complaint)
+{
+        struct net_prefix inner = { .address = { .family = AF_INET }, .length = (uint8_t)(prefix->length - 96) };
+        char buffer[NET_PREFIX_TEXT_SIZE];
+
+        memcpy(inner.address.bytes, prefix->address.bytes + 12, 4);
+        return config_value_complain(complaint, "'%.80s' is IPv4 written as IPv6 and would match nobody: write %s",
+                                     text, net_prefix_format(&inner, buffer));
+}
+
 int config_network_prefix(const struct config_input *input, void *field, char *complaint)
 {
         struct config_prefix value;
         int r = parse_prefix(input, &value, complaint);
 
+        if (r == 0 && is_mapped(&value.prefix))
+                r = complain_mapped(&value.prefix, input->text, complaint);
         return r < 0 ? r : config_value_store(field, &value, sizeof(value));
 }
 

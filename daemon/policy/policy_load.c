@@ -475,6 +475,21 @@ static int make_steered_ports(struct policy *policy)
         return 0;
 }
 
+/* Who dials the transparent listener's own port is refused, and a steered connection to it looks the same. */
+static void check_transparent_port(const struct loader *loader)
+{
+        const struct config_listener *transparent = &loader->config->transparent;
+        struct diagnostic_place place = place_in_config(loader, transparent->place);
+        const struct policy *policy = loader->policy;
+
+        for (size_t i = 0; transparent->enabled && i < policy->steered_port_count; i++)
+                if (policy->steered_ports[i] == transparent->endpoint.port)
+                        diagnostics_error(loader->diagnostics, &place,
+                                          "listen.transparent: port %u is also the port of an https or http rule: "
+                                          "choose one that no rule uses",
+                                          (unsigned)transparent->endpoint.port);
+}
+
 static void count_rules(struct policy *policy)
 {
         for (size_t i = 0; i < policy->cluster_count; i++) {
@@ -513,6 +528,8 @@ static int load(struct loader *loader)
                 r = make_hints(policy);
         if (r == 0)
                 r = make_steered_ports(policy);
+        if (r == 0)
+                check_transparent_port(loader);
         drop_list_texts(policy);
         count_rules(policy);
         return r;

@@ -146,12 +146,18 @@ static void on_acceptable(evutil_socket_t fd, short what, void *context)
         }
 }
 
-static int set_options(int fd, int family, enum decision_listener kind)
+/* How a socket may use its port: as one of the workers', or nobody else listening on it. */
+enum port_use {
+        PORT_SHARED = 0,
+        PORT_ALONE,
+};
+
+static int set_options(int fd, int family, enum decision_listener kind, enum port_use use)
 {
         int on = 1;
 
         if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
-            setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1)
+            (use == PORT_SHARED && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1))
                 return -errno;
         /* Accepted sockets have it from here. Only costs latency when it fails. */
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -164,8 +170,8 @@ static int set_options(int fd, int family, enum decision_listener kind)
         return r == -1 ? -errno : 0;
 }
 
-/* Returns a listening descriptor or -Exxx. */
-static int open_socket(enum decision_listener kind, const struct net_endpoint *endpoint)
+/* Returns a bound descriptor or -Exxx. */
+static int bind_socket(enum decision_listener kind, const struct net_endpoint *endpoint, enum port_use use)
 {
         struct sockaddr_storage address;
         socklen_t length = net_endpoint_to_sockaddr(endpoint, &address);
@@ -173,12 +179,35 @@ static int open_socket(enum decision_listener kind, const struct net_endpoint *e
 
         if (fd == -1)
                 return -errno;
-        int r = set_options(fd, endpoint->address.family, kind);
+        int r = set_options(fd, endpoint->address.family, kind, use);
         if (r == 0 && bind(fd, (struct sockaddr *)&address, length) == -1)
                 r = -errno;
-        if (r == 0 && listen(fd, BACKLOG) == -1)
-                r = -errno;
         if (r < 0) {
+                close(fd);
+                return r;
+        }
+        return fd;
+}
+
+/* Workers share a port, and so would a second daemon of the same user, unnoticed: the first worker asks for it alone. */
+static int check_unused(enum decision_listener kind, const struct net_endpoint *endpoint)
+{
+        int fd = bind_socket(kind, endpoint, PORT_ALONE);
+
+        if (fd < 0)
+                return fd;
+        close(fd);
+        return 0;
+}
+
+/* Returns a listening descriptor or -Exxx. */
+static int open_socket(const struct listener *listener, const struct net_endpoint *endpoint)
+{
+        int r = listener->traffic->producer == 0 ? check_unused(listener->kind, endpoint) : 0;
+        int fd = r < 0 ? r : bind_socket(listener->kind, endpoint, PORT_SHARED);
+
+        if (fd >= 0 && listen(fd, BACKLOG) == -1) {
+                r = -errno;
                 close(fd);
                 return r;
         }
@@ -190,7 +219,7 @@ static int add_socket(struct listener *listener, size_t index, const struct net_
 {
         struct accepting_socket *socket = &listener->sockets[index];
         char text[NET_ENDPOINT_TEXT_SIZE];
-        int fd = open_socket(listener->kind, endpoint);
+        int fd = open_socket(listener, endpoint);
 
         /* A kernel without IPv6 has no IPv6 clients either. */
         if (fd == -EAFNOSUPPORT && listener->kind == DECISION_LISTENER_TRANSPARENT)

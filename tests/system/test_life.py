@@ -243,3 +243,14 @@ def test_another_table_stays_as_it_is(start_daemon, lab):
         assert lab.nva.run("nft", "list", "table", "inet", "somebody_else").stdout == before
     finally:
         lab.nva.nft("delete table inet somebody_else\n")
+
+
+def test_a_second_daemon_on_the_same_port_does_not_start(daemon, lab):
+    """It says that the port is in use, instead of taking a share of the connections."""
+    path = lab.directory / "second.yaml"
+    config = configuration(lab)
+    config["logging"][0]["path"] = str(lab.directory / "second.json")
+    path.write_text(json.dumps(config))
+    done = lab.nva.run(BUILD / "aksegressd", "--config", path)
+    assert done.returncode == 1
+    assert "listen.transparent: cannot listen on 0.0.0.0:15001: Address already in use" in done.stderr

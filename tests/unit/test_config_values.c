@@ -178,6 +178,8 @@ static const struct example examples[] = {
           "'fd00:0:0:1::1/63' has bits set past its length: write fd00::/63", 2 },
         { "clusters", "sources", "[10.1.0.0/33]",
           "'10.1.0.0/33' is not a prefix: write it like 10.1.0.0/16 or fd00:1::/64", 1 },
+        { "clusters", "sources", "[\"::ffff:10.0.0.0/104\"]",
+          "'::ffff:10.0.0.0/104' is IPv4 written as IPv6 and would match nobody: write 10.0.0.0/8", 2 },
         { "clusters", "sources", "[]", "the list is empty: write at least one element", 0 },
         { "clusters", "cloud", "AzureUSGovernment", NULL, 0 },
         { "clusters", "cloud", "AzureCloud", "'AzureCloud' is the Azure CLI's word: write AzurePublicCloud", 0 },

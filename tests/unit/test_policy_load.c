@@ -52,6 +52,15 @@ static void an_unknown_feature_is_told_with_the_nearest_name(void **state)
                            "no directory of allowlist_dirs has zzzzzzzz.allow");
 }
 
+static void the_transparent_port_is_no_port_of_a_rule(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        policy_lab_refuses(lab, POLICY_LAB_CLUSTER "    allow: [\"https a.com:15000-15002\"]\n",
+                           "yaml:1:24: listen.transparent: port 15001 is also the port of an https or http rule");
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: [\"https a.com:15000,15002\"]\n");
+}
+
 static void a_missing_core_is_an_error(void **state)
 {
         struct policy_lab *lab = *state;
@@ -332,6 +341,7 @@ int main(void)
                 TEST(a_broken_file_of_an_enabled_feature_is_reported_once),
                 TEST(the_first_directory_with_a_feature_wins),
                 TEST(an_unknown_feature_is_told_with_the_nearest_name),
+                TEST(the_transparent_port_is_no_port_of_a_rule),
                 TEST(a_missing_core_is_an_error),
                 TEST(a_file_with_a_strange_name_is_a_warning),
                 TEST(a_required_rule_without_its_parameter_is_an_error_naming_all),
