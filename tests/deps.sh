@@ -3,9 +3,10 @@
 # Asks nothing, touches the network only when something is missing, starts no service of what it installs.
 set -euo pipefail
 
-build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev)
+build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev
+       libjansson-dev)
 demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
-check=(python3-pytest libcmocka-dev libjansson-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
+check=(python3-pytest libcmocka-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
        debootstrap systemd-container)
 # What bench_system.py compares with; only for `deps.sh bench`.
 bench=(strace squid-openssl haproxy sniproxy libnginx-mod-stream)

@@ -399,7 +399,6 @@ static const struct config_key root_keys[] = {
         { .name = "service_tags",
           VALUE(config_value_path),
           AT(struct config, service_tags),
-          .not_served = NOT_SERVED,
           .help = "Azure's file of service tags and their prefixes" },
         { .name = "snat_pools",
           .shape = CONFIG_SHAPE_SECTIONS,

@@ -55,7 +55,7 @@ static int add_file(struct feature_catalog *catalog, const char *path, char *nam
         int r = reserve(catalog);
 
         if (r == 0)
-                r = rule_file_read(path, &place, diagnostics, &file);
+                r = rule_file_read(path, RULE_FILE_MAX_SIZE, &place, diagnostics, &file);
         if (r < 0) {
                 free(name);
                 return r == -EINVAL ? 0 : r;

@@ -57,6 +57,7 @@ void policy_free_parts(struct policy *policy)
         free(policy->lists);
         for (size_t i = 0; i < POLICY_CLOUD_COUNT; i++)
                 policy_hints_free(policy->hints[i]);
+        service_tags_free(policy->tags);
         prefix_set_free(policy->sources);
         feature_catalog_free(policy->catalog);
         free(policy->steered_ports);

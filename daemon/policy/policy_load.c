@@ -7,6 +7,7 @@
 #include "policy/config_suggest.h"
 #include "policy/policy.h"
 #include "policy/policy_layout.h"
+#include "policy/policy_tags.h"
 #include "policy/rule_compiler.h"
 
 #define FILE_ENTRY "file:"
@@ -148,7 +149,7 @@ static int add_list(struct loader *loader, const struct config_text *entry)
         int r = append_list(loader->policy, path, &list);
         if (r < 0)
                 return r;
-        r = rule_file_read(list->path, &place, loader->diagnostics, &file);
+        r = rule_file_read(list->path, RULE_FILE_MAX_SIZE, &place, loader->diagnostics, &file);
         if (r < 0)
                 return r == -EINVAL ? 0 : r; /* reported; the list stays empty */
         return compile_or_keep(loader, list, file);
@@ -509,6 +510,15 @@ static void drop_list_texts(struct policy *policy)
         }
 }
 
+static int load_tags(struct loader *loader)
+{
+        int r = policy_tags_read(loader->config, loader->diagnostics, &loader->policy->tags);
+
+        loader->compiler.tags = loader->policy->tags;
+        loader->compiler.tags_path = loader->config->service_tags.text;
+        return r == -EINVAL ? 0 : r; /* reported; rules with tags stay inactive */
+}
+
 /* Goes on after errors, so that all are reported; only memory ends it. */
 static int load(struct loader *loader)
 {
@@ -518,6 +528,8 @@ static int load(struct loader *loader)
                                      &policy->catalog);
 
         if (r == 0)
+                r = load_tags(loader);
+        if (r == 0)
                 r = survey(loader);
         if (r < 0)
                 return r;
@@ -526,6 +538,8 @@ static int load(struct loader *loader)
                 r = load_cluster(loader, i);
         if (r == 0)
                 r = make_hints(policy);
+        if (r == 0 && policy->tags != NULL)
+                r = service_tags_finish(policy->tags);
         if (r == 0)
                 r = make_steered_ports(policy);
         if (r == 0)
@@ -557,16 +571,22 @@ int policy_load(struct config *config, struct diagnostics *diagnostics, struct p
 {
         size_t errors_before = diagnostics_error_count(diagnostics);
         struct loader loader = {
-                .compiler = { .diagnostics = diagnostics, .config_path = config->path, .parameters = text_table_new() },
+                .compiler = { .diagnostics = diagnostics,
+                              .config_path = config->path,
+                              .parameters = text_table_new(),
+                              .missing_tags = text_table_new() },
                 .diagnostics = diagnostics,
                 .config = config,
                 .policy = new_policy(config),
         };
-        int r = loader.policy == NULL || loader.compiler.parameters == NULL ? -ENOMEM : load(&loader);
+        int r = loader.policy == NULL || loader.compiler.parameters == NULL || loader.compiler.missing_tags == NULL
+                        ? -ENOMEM
+                        : load(&loader);
 
         if (r == 0 && diagnostics_error_count(diagnostics) > errors_before)
                 r = -EINVAL;
         text_table_free(loader.compiler.parameters);
+        text_table_free(loader.compiler.missing_tags);
         if (r < 0) {
                 policy_free_parts(loader.policy);
                 return r;

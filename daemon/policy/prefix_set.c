@@ -119,3 +119,8 @@ struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry
         memcpy(prefix.address.bytes, key.bytes + 1, key.length - 1);
         return prefix;
 }
+
+void prefix_set_trim(struct prefix_set *set)
+{
+        text_table_trim(set->table);
+}

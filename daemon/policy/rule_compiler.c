@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_ERRORS_WITH_NAMES 100 /* past it, looking for similar names would take long */
+
 /* A parameter of the rule at hand and the value that is being filled in. */
 struct binding {
         struct rule_span name;
@@ -129,6 +131,43 @@ static bool next_values(struct job *job)
         return false;
 }
 
+/* Whether this rule was not reported for this tag before, for another cluster. */
+static int note_missing_tag(const struct job *job, const struct destination *tag, bool *ret_new)
+{
+        struct text_table *known = job->compiler->missing_tags;
+        char key[TEXT_TABLE_MAX_KEY_LENGTH];
+        const char *place = job->line->text.text; /* Sources outlive the compiler, so this tells rules apart. */
+        uint32_t entry;
+
+        memcpy(key, &place, sizeof(place));
+        memcpy(key + sizeof(place), tag->text, tag->length);
+        int r = text_table_add(known, key, sizeof(place) + tag->length, &entry);
+        if (r < 0)
+                return r;
+        *ret_new = text_table_number(known, entry) == TEXT_TABLE_NONE;
+        text_table_set_number(known, entry, 1);
+        return 0;
+}
+
+static int report_missing_tag(const struct job *job, const struct destination *tag)
+{
+        const struct rule_compiler *compiler = job->compiler;
+        struct diagnostic_place place =
+                place_at(job, (size_t)(job->line->rule.destination.text - job->line->text.text));
+        char near[SERVICE_TAGS_NEAR_SIZE] = "";
+        bool is_new;
+        int r = note_missing_tag(job, tag, &is_new);
+
+        if (r < 0 || !is_new)
+                return r;
+        if (diagnostics_error_count(compiler->diagnostics) < MAX_ERRORS_WITH_NAMES)
+                service_tags_near(compiler->tags, tag->text, tag->length, near);
+        diagnostics_error(compiler->diagnostics, &place, "no service tag '%s' in '%s'%s%s%s", tag->text,
+                          compiler->tags_path, near[0] != '\0' ? ": did you mean " : "", near,
+                          near[0] != '\0' ? "?" : "");
+        return 0;
+}
+
 static int add_filled(const struct job *job, const struct rule_filled *filled)
 {
         int r = rule_set_add(job->set, filled, job->origin, job->source->first_line + job->line->number - 1);
@@ -136,6 +175,8 @@ static int add_filled(const struct job *job, const struct rule_filled *filled)
 
         if (r == 0 || r == -ENOMEM)
                 return r;
+        if (r == -ENOENT)
+                return report_missing_tag(job, &filled->destination);
         if (r == -E2BIG)
                 diagnostics_error(job->compiler->diagnostics, &place,
                                   "too many different places of '*' in names, or too many different port lists, in one "
@@ -244,7 +285,8 @@ static int add_plain(const struct job *job)
         return add_filled(job, &filled);
 }
 
-static int add_tag(const struct job *job)
+/* Without a file of tags. */
+static int leave_out_tag(const struct job *job)
 {
         struct rule_error error;
 
@@ -261,8 +303,9 @@ static int add_rule(struct job *job)
                 return 0;
         if (rule->when.length > 0 && !policy_cluster_has_switch(job->cluster, rule->when))
                 return note_inactive(job, "parameter ", rule->when, " is not set");
-        if (destination_kind_of(rule->destination.text, rule->destination.length) == DESTINATION_TAG)
-                return add_tag(job);
+        if (job->compiler->tags == NULL &&
+            destination_kind_of(rule->destination.text, rule->destination.length) == DESTINATION_TAG)
+                return leave_out_tag(job);
         return rule->has_parameters ? add_template(job) : add_plain(job);
 }
 
@@ -275,6 +318,8 @@ int rule_compiler_add(struct rule_compiler *compiler, const struct policy_cluste
                 .compiler = compiler, .cluster = cluster, .source = source, .set = set, .use = use, .line = &line
         };
         int r = rule_set_add_origin(set, &source->origin, &job.origin);
+
+        rule_set_use_tags(set, compiler->tags);
 
         if (r == -E2BIG) {
                 struct diagnostic_place place = { source->file, source->first_line, 0 };

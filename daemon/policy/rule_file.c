@@ -16,8 +16,8 @@ static int complain(const char *path, const struct diagnostic_place *place, stru
 }
 
 /* O_NONBLOCK: opening a FIFO by mistake must not wait for its writer. */
-static int open_regular(const char *path, const struct diagnostic_place *place, struct diagnostics *diagnostics,
-                        size_t *ret_size)
+static int open_regular(const char *path, size_t max_size, const struct diagnostic_place *place,
+                        struct diagnostics *diagnostics, size_t *ret_size)
 {
         struct stat status;
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -29,9 +29,9 @@ static int open_regular(const char *path, const struct diagnostic_place *place, 
                 close(fd);
                 return complain(path, place, diagnostics, error);
         }
-        if (!S_ISREG(status.st_mode) || (size_t)status.st_size > RULE_FILE_MAX_SIZE) {
+        if (!S_ISREG(status.st_mode) || (size_t)status.st_size > max_size) {
                 diagnostics_error(diagnostics, place, "cannot read '%s': it must be a file of at most %zu MiB", path,
-                                  RULE_FILE_MAX_SIZE >> 20);
+                                  max_size >> 20);
                 close(fd);
                 return -EINVAL;
         }
@@ -54,11 +54,11 @@ static struct rule_file *new_file(const char *path, size_t size)
         return file;
 }
 
-int rule_file_read(const char *path, const struct diagnostic_place *place, struct diagnostics *diagnostics,
-                   struct rule_file **ret)
+int rule_file_read(const char *path, size_t max_size, const struct diagnostic_place *place,
+                   struct diagnostics *diagnostics, struct rule_file **ret)
 {
         size_t size;
-        int fd = open_regular(path, place, diagnostics, &size);
+        int fd = open_regular(path, max_size, place, diagnostics, &size);
         int r = -ENOMEM;
 
         if (fd < 0)

@@ -29,6 +29,9 @@ struct service {
 struct rule_set {
         struct name_set *names;      /* numbers are first records */
         struct prefix_set *prefixes; /* likewise */
+        struct service_tags *tags;   /* borrowed; NULL: none */
+        uint32_t *first_by_tag;      /* first records; NO_RECORD: no rule for the tag */
+        size_t tag_count;
         struct text_table *services_by_text;
         struct service *services;
         size_t service_count;
@@ -66,6 +69,7 @@ void rule_set_free(struct rule_set *set)
         name_set_free(set->names);
         prefix_set_free(set->prefixes);
         text_table_free(set->services_by_text);
+        free(set->first_by_tag);
         free(set->services);
         free(set->origins);
         free(set->records);
@@ -75,6 +79,11 @@ void rule_set_free(struct rule_set *set)
 void rule_set_keep_duplicates(struct rule_set *set)
 {
         set->keep_duplicates = true;
+}
+
+void rule_set_use_tags(struct rule_set *set, struct service_tags *tags)
+{
+        set->tags = tags;
 }
 
 /* Makes room for one more item; *array is unchanged on failure. */
@@ -194,6 +203,31 @@ static int add_prefix(struct rule_set *set, const struct net_prefix *prefix, str
         return r;
 }
 
+static int reserve_tag(struct rule_set *set, uint32_t tag)
+{
+        uint32_t *first_by_tag;
+
+        if (tag < set->tag_count)
+                return 0;
+        first_by_tag = reallocarray(set->first_by_tag, (size_t)tag + 1, sizeof(*first_by_tag));
+        if (first_by_tag == NULL)
+                return -ENOMEM;
+        set->first_by_tag = first_by_tag;
+        while (set->tag_count <= tag)
+                first_by_tag[set->tag_count++] = NO_RECORD;
+        return 0;
+}
+
+static int add_tag(struct rule_set *set, const struct destination *destination, struct record record)
+{
+        uint32_t tag;
+        int r = set->tags == NULL ? -ENOENT : service_tags_use(set->tags, destination->text, destination->length, &tag);
+
+        if (r == 0)
+                r = reserve_tag(set, tag);
+        return r < 0 ? r : append_record(set, &set->first_by_tag[tag], record);
+}
+
 int rule_set_add(struct rule_set *set, const struct rule_filled *rule, uint16_t origin, unsigned line)
 {
         struct record record = { .next = NO_RECORD, .line = line, .origin = origin };
@@ -207,7 +241,7 @@ int rule_set_add(struct rule_set *set, const struct rule_filled *rule, uint16_t 
                         r = add_prefix(set, &rule->destination.prefixes[i], record);
                 return r;
         case DESTINATION_TAG:
-                break;
+                return r < 0 ? r : add_tag(set, &rule->destination, record);
         }
         return -EINVAL;
 }
@@ -253,12 +287,40 @@ static bool each_prefix_match(const struct rule_set *set, const struct rule_quer
         size_t count = prefix_set_find(set->prefixes, query->address, entries);
 
         for (size_t i = 0; i < count; i++) {
-                struct rule_match match = { .set = set, .entry = entries[i], .by_prefix = true };
+                struct rule_match match = { .set = set, .entry = entries[i], .kind = RULE_MATCH_PREFIX };
                 match.specificity = prefix_set_prefix(set->prefixes, entries[i]).length;
                 if (!each_in_chain(query, prefix_set_number(set->prefixes, entries[i]), &match, on_match, context))
                         return false;
         }
         return true;
+}
+
+/* What on_tag must know. */
+struct tag_search {
+        const struct rule_set *set;
+        const struct rule_query *query;
+        rule_set_match_fn on_match;
+        void *context;
+};
+
+static bool on_tag(uint32_t tag, unsigned prefix_length, void *context)
+{
+        const struct tag_search *search = context;
+        struct rule_match match = {
+                .set = search->set, .entry = tag, .kind = RULE_MATCH_TAG, .specificity = prefix_length
+        };
+
+        if (tag >= search->set->tag_count)
+                return true;
+        return each_in_chain(search->query, search->set->first_by_tag[tag], &match, search->on_match, search->context);
+}
+
+static bool each_tag_match(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_match,
+                           void *context)
+{
+        struct tag_search search = { set, query, on_match, context };
+
+        return set->tag_count == 0 || service_tags_each(set->tags, query->address, on_tag, &search);
 }
 
 void rule_set_each_match(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_match,
@@ -268,8 +330,10 @@ void rule_set_each_match(const struct rule_set *set, const struct rule_query *qu
                 return;
         if (query->name != NULL && query->name->length > 0 && !each_name_match(set, query, on_match, context))
                 return;
-        if (query->address != NULL && query->address->family != AF_UNSPEC)
-                (void)each_prefix_match(set, query, on_match, context); /* Nothing comes after it. */
+        if (query->address == NULL || query->address->family == AF_UNSPEC)
+                return;
+        if (each_prefix_match(set, query, on_match, context))
+                (void)each_tag_match(set, query, on_match, context); /* Nothing comes after it. */
 }
 
 static bool keep_first(const struct rule_match *match, void *context)
@@ -280,13 +344,13 @@ static bool keep_first(const struct rule_match *match, void *context)
         return false;
 }
 
-/* A name says more about what a client wants than its address does. */
+/* A name says more about what a client wants than its address does, and a prefix more than a list of them. */
 static bool is_better(const struct rule_match *found, const struct rule_match *best)
 {
         if (best->set == NULL)
                 return true;
-        if (found->by_prefix != best->by_prefix)
-                return best->by_prefix;
+        if (found->kind != best->kind)
+                return found->kind < best->kind;
         return found->specificity > best->specificity;
 }
 
@@ -336,19 +400,33 @@ const struct port_set *rule_match_ports(const struct rule_match *match)
         return &match->set->services[record_of(match)->service].ports;
 }
 
+static void put_prefix(const struct net_prefix *prefix, struct text_builder *builder)
+{
+        char text[NET_PREFIX_TEXT_SIZE];
+
+        text_builder_byte(builder, '[');
+        text_builder_text(builder, net_prefix_format(prefix, text));
+        text_builder_byte(builder, ']');
+}
+
 static void put_destination(const struct rule_match *match, struct text_builder *builder)
 {
         char text[FQDN_MAX_LENGTH + 1];
+        struct net_prefix prefix;
 
-        if (!match->by_prefix) {
-                size_t length = name_set_pattern(match->set->names, match->entry, text);
-                text_builder_bytes(builder, text, length);
-                return;
+        switch (match->kind) {
+        case RULE_MATCH_NAME:
+                text_builder_bytes(builder, text, name_set_pattern(match->set->names, match->entry, text));
+                break;
+        case RULE_MATCH_PREFIX:
+                prefix = prefix_set_prefix(match->set->prefixes, match->entry);
+                put_prefix(&prefix, builder);
+                break;
+        case RULE_MATCH_TAG:
+                text_builder_text(builder, "tag:");
+                text_builder_text(builder, service_tags_name(match->set->tags, match->entry));
+                break;
         }
-        struct net_prefix prefix = prefix_set_prefix(match->set->prefixes, match->entry);
-        text_builder_byte(builder, '[');
-        text_builder_text(builder, net_prefix_format(&prefix, text));
-        text_builder_byte(builder, ']');
 }
 
 void rule_match_format(const struct rule_match *match, char *buffer, size_t size)

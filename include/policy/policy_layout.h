@@ -53,6 +53,7 @@ struct policy {
         size_t list_count;
         struct policy_cluster *clusters;
         size_t cluster_count;
+        struct service_tags *tags;                      /* NULL: not configured */
         struct prefix_set *sources;                     /* numbers are cluster indexes */
         struct policy_hints *hints[POLICY_CLOUD_COUNT]; /* by policy_cloud_index; NULL: no cluster is in that cloud */
         uint16_t *steered_ports;

@@ -33,4 +33,7 @@ size_t prefix_set_find(const struct prefix_set *set, const struct net_address *a
 /* The longest only: its entry, or PREFIX_SET_NONE. */
 uint32_t prefix_set_find_longest(const struct prefix_set *set, const struct net_address *address);
 
+/* To be called when the set is complete: gives back what growing left over. Out of memory changes nothing. */
+void prefix_set_trim(struct prefix_set *set);
+
 struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry);

@@ -19,6 +19,9 @@ struct rule_compiler {
         struct diagnostics *diagnostics; /* borrowed */
         const char *config_path;         /* borrowed */
         struct text_table *parameters;   /* names that some rule mentions */
+        struct service_tags *tags;       /* borrowed; NULL: not configured */
+        const char *tags_path;           /* borrowed, likewise */
+        struct text_table *missing_tags; /* rules that were reported for their tag, by place and tag */
 };
 
 /* A text of rules and how its places are to be reported. */
@@ -34,7 +37,7 @@ struct rule_source {
 };
 
 /*
- * Adds the rules to set. cluster is NULL for a list that clusters share, which has no parameters, clouds or conditions.
+ * Adds the rules to set, telling it of the service tags. cluster is NULL for a list that clusters share, which has no parameters, clouds or conditions.
  * use counts what is active and why not; NULL: nobody asks. Errors go to diagnostics.
  *
  * Returns 0 or -ENOMEM.

@@ -18,12 +18,12 @@ struct rule_file {
 };
 
 /*
- * Reads a regular file whole. What goes wrong is an error at place, where the file was asked for.
+ * Reads a regular file of at most max_size bytes whole. What goes wrong is an error at place, where the file was asked for.
  *
  * Returns 0; -EINVAL: an error was added; -ENOMEM.
  */
-MUST_CHECK int rule_file_read(const char *path, const struct diagnostic_place *place, struct diagnostics *diagnostics,
-                              struct rule_file **ret);
+MUST_CHECK int rule_file_read(const char *path, size_t max_size, const struct diagnostic_place *place,
+                              struct diagnostics *diagnostics, struct rule_file **ret);
 
 /* Takes NULL. */
 void rule_file_free(struct rule_file *file);

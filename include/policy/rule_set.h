@@ -13,6 +13,7 @@
 #include "base/net_address.h"
 #include "policy/policy_protocol.h"
 #include "policy/rule.h"
+#include "policy/service_tags.h"
 
 #define RULE_SET_MAX_SERVICES 65535 /* different pairs of protocol and ports in a set */
 #define RULE_SET_MAX_ORIGINS 65535
@@ -32,14 +33,18 @@ void rule_set_free(struct rule_set *set);
 /* From now on a rule that is there already is added once more, after the earlier ones. */
 void rule_set_keep_duplicates(struct rule_set *set);
 
+/* Borrowed, and to be finished before the first look-up. NULL: none, which is how a set begins. */
+void rule_set_use_tags(struct rule_set *set, struct service_tags *tags);
+
 /* Notes an origin for rule_set_add. Returns 0; -E2BIG: too many; -ENOMEM. */
 MUST_CHECK int rule_set_add_origin(struct rule_set *set, const struct rule_origin *origin, uint16_t *ret);
 
 /*
- * Adds a rule; one that is there already (same destination, protocol and ports) keeps its first place. Service tags are
- * not for this set.
+ * Adds a rule; one that is there already (same destination, protocol and ports) keeps its first place. For a service tag,
+ * the set must have been told of a file of them with rule_set_use_tags.
  *
- * Returns 0; -E2BIG: too many shapes of names (see name_set_add) or different port lists; -EOVERFLOW: set full; -ENOMEM.
+ * Returns 0; -E2BIG: too many shapes of names (see name_set_add) or different port lists; -EOVERFLOW: set full; -ENOENT: no
+ * such service tag; -ENOMEM.
  */
 MUST_CHECK int rule_set_add(struct rule_set *set, const struct rule_filled *rule, uint16_t origin, unsigned line);
 
@@ -51,17 +56,24 @@ struct rule_query {
         const struct net_address *address; /* NULL or AF_UNSPEC: only by name */
 };
 
+/* How a rule was found, the one that says most about what a client wants first. */
+enum rule_match_kind {
+        RULE_MATCH_NAME = 0,
+        RULE_MATCH_PREFIX,
+        RULE_MATCH_TAG,
+};
+
 /* A rule that was found; borrowed from the set. */
 struct rule_match {
         const struct rule_set *set; /* NULL: nothing found yet */
         uint32_t record;
-        uint32_t entry; /* of the name or of the prefix */
-        bool by_prefix;
+        uint32_t entry; /* of the name or of the prefix, or the number of the tag */
+        enum rule_match_kind kind;
         unsigned specificity;
 };
 
 /*
- * Looks for the most specific rule that fits, by name or else by address, and puts it into *match when it is more
+ * Looks for the most specific rule that fits, by name or else by prefix or else by service tag, and puts it into *match when it is more
  * specific than what *match holds. Returns whether *match changed.
  */
 bool rule_set_match(const struct rule_set *set, const struct rule_query *query, struct rule_match *match);
@@ -69,7 +81,7 @@ bool rule_set_match(const struct rule_set *set, const struct rule_query *query, 
 /* Whether a rule of the protocols is about names below this one ("*.name"). Puts the first into *match. */
 bool rule_set_match_below(const struct rule_set *set, const struct rule_query *query, struct rule_match *match);
 
-/* Calls back for each rule that fits, the most specific first, until the callback returns false. */
+/* Calls back for each rule that fits, the most specific first, until the callback returns false. A tag's rule may come several times. */
 typedef bool (*rule_set_match_fn)(const struct rule_match *match, void *context);
 void rule_set_each_match(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_match,
                          void *context);

@@ -23,7 +23,7 @@ OWNERS = {
     r"libmnl/.*": ["daemon/kernel/"],
     r"linux/.*netlink.*\.h": ["daemon/kernel/"],
     r"openssl/.*": [],
-    r"jansson\.h": [],
+    r"jansson\.h": ["daemon/policy/service_tags.c"],
 }
 ONE_FILE_OF = {r"libfyaml\.h": "daemon/policy/"}
 

@@ -109,7 +109,7 @@ static void a_file_is_read_whole_and_what_is_none_is_refused(void **state)
         fclose(stream);
         assert_int_equal(mkfifo(fifo, 0600), 0);
 
-        assert_int_equal(rule_file_read(path, &place, diagnostics, &file), 0);
+        assert_int_equal(rule_file_read(path, RULE_FILE_MAX_SIZE, &place, diagnostics, &file), 0);
         assert_string_equal(file->path, path);
         struct rule_reader reader = rule_reader_from(file->text, file->length, RULE_STYLE_PLAIN_LIST);
         struct rule_reader_line line;
@@ -119,10 +119,11 @@ static void a_file_is_read_whole_and_what_is_none_is_refused(void **state)
         assert_int_equal(count, 100000);
         rule_file_free(file);
 
-        assert_int_equal(rule_file_read(directory, &place, diagnostics, &file), -EINVAL);
-        assert_int_equal(rule_file_read(fifo, &place, diagnostics, &file), -EINVAL); /* and does not wait */
+        assert_int_equal(rule_file_read(directory, RULE_FILE_MAX_SIZE, &place, diagnostics, &file), -EINVAL);
+        assert_int_equal(rule_file_read(fifo, RULE_FILE_MAX_SIZE, &place, diagnostics, &file),
+                         -EINVAL); /* and does not wait */
         assert_int_equal(unlink(path), 0);
-        assert_int_equal(rule_file_read(path, &place, diagnostics, &file), -EINVAL);
+        assert_int_equal(rule_file_read(path, RULE_FILE_MAX_SIZE, &place, diagnostics, &file), -EINVAL);
         assert_int_equal(diagnostics_error_count(diagnostics), 3);
         assert_memory_equal(diagnostics_line(diagnostics, 2), "conf:3:4: cannot read '", 23);
         diagnostics_free(diagnostics);
