@@ -119,6 +119,9 @@ static void a_prefix_is_reported_before_a_tag_and_a_narrow_tag_before_a_wide_one
         assert_allowed(lab, POLICY_PROTOCOL_TCP, "20.2.3.4", 443, "tcp tag:AzureMonitor:443");
         assert_allowed(lab, POLICY_PROTOCOL_TCP, "20.200.3.4", 443, "tcp tag:AzureCloud:443,8443");
         assert_allowed(lab, POLICY_PROTOCOL_TCP, "20.2.3.4", 8443, "tcp [20.2.0.0/15]:8443");
+        policy_lab_write(lab, "list.txt", "tcp [20.0.0.0/8]:443\n");
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['tcp tag:AzureMonitor:443', 'file:list.txt']\n");
+        assert_allowed(lab, POLICY_PROTOCOL_TCP, "20.2.3.4", 443, "tcp [20.0.0.0/8]:443");
 }
 
 static void a_shared_list_may_hold_tags(void **state)
