@@ -234,7 +234,8 @@ static void all_errors_are_reported_together_in_the_order_of_the_file(void **sta
                 "c.yaml:1:1: worker: unknown key: did you mean 'workers'?",
                 "c.yaml:5:22: timeouts.inspect: '10' has no unit: write it like 500ms, 10s, 30m or 1h",
                 "c.yaml:5:32: timeouts.idle: '1ms' is out of bounds: from 1s to 168h is allowed",
-                "c.yaml:6:8: drain: a list where a single value is expected (a text with [ ], { } or ': ' wants quotes)",
+                "c.yaml:6:8: drain: a list where a single value is expected (a text with [ ], { } or ': ' wants "
+                "quotes)",
         };
 
         (void)state;
