@@ -7,6 +7,7 @@
 #include "policy/config_suggest.h"
 #include "policy/policy.h"
 #include "policy/policy_layout.h"
+#include "policy/policy_ports.h"
 #include "policy/policy_tags.h"
 #include "policy/rule_compiler.h"
 
@@ -453,44 +454,6 @@ static int make_hints(struct policy *policy)
         return r;
 }
 
-static int make_steered_ports(struct policy *policy)
-{
-        static const uint16_t always[] = { 80, 443 };
-        uint8_t ports[8192] = { 0 };
-
-        for (size_t i = 0; i < ARRAY_SIZE(always); i++)
-                ports[always[i] / 8] |= (uint8_t)(1u << always[i] % 8);
-        for (size_t i = 0; i < policy->cluster_count; i++) {
-                rule_set_note_application_ports(policy->clusters[i].allow.own, ports);
-                rule_set_note_application_ports(policy->clusters[i].deny.own, ports);
-        }
-        for (size_t i = 0; i < policy->list_count; i++)
-                if (policy->lists[i].set != NULL)
-                        rule_set_note_application_ports(policy->lists[i].set, ports);
-        policy->steered_ports = malloc((UINT16_MAX + 1) * sizeof(*policy->steered_ports));
-        if (policy->steered_ports == NULL)
-                return -ENOMEM;
-        for (unsigned port = 1; port <= UINT16_MAX; port++)
-                if ((ports[port / 8] >> port % 8 & 1) != 0)
-                        policy->steered_ports[policy->steered_port_count++] = (uint16_t)port;
-        return 0;
-}
-
-/* Who dials the transparent listener's own port is refused, and a steered connection to it looks the same. */
-static void check_transparent_port(const struct loader *loader)
-{
-        const struct config_listener *transparent = &loader->config->transparent;
-        struct diagnostic_place place = place_in_config(loader, transparent->place);
-        const struct policy *policy = loader->policy;
-
-        for (size_t i = 0; transparent->enabled && i < policy->steered_port_count; i++)
-                if (policy->steered_ports[i] == transparent->endpoint.port)
-                        diagnostics_error(loader->diagnostics, &place,
-                                          "listen.transparent: port %u is also the port of an https or http rule: "
-                                          "choose one that no rule uses",
-                                          (unsigned)transparent->endpoint.port);
-}
-
 static void count_rules(struct policy *policy)
 {
         for (size_t i = 0; i < policy->cluster_count; i++) {
@@ -541,9 +504,7 @@ static int load(struct loader *loader)
         if (r == 0 && policy->tags != NULL)
                 r = service_tags_finish(policy->tags);
         if (r == 0)
-                r = make_steered_ports(policy);
-        if (r == 0)
-                check_transparent_port(loader);
+                r = policy_ports_make(policy, loader->diagnostics);
         drop_list_texts(policy);
         count_rules(policy);
         return r;
