@@ -147,8 +147,8 @@ def test_early_data_passes(daemon, lab, openssl_server):
     openssl_server("-early_data", "-max_early_data", "16384", "-no_anti_replay")
     session, early, output = lab.directory / "session", lab.directory / "early", lab.directory / "early-output"
     early.write_text("early words of the client\n")
-    with s_client_until(lab, session.exists, output, "-sess_out", session):
-        pass
+    with s_client_until(lab, lambda: session.exists() and "-----END" in session.read_text(), output, "-sess_out", session):
+        pass  # a file that is there may still be empty
     with s_client_until(lab, lambda: "Early data was " in output.read_text(), output, "-sess_in", session, "-early_data", early):
         assert "Early data was accepted" in output.read_text()
     daemon.wait_record(fqdn=ODD_NAME)
@@ -160,7 +160,7 @@ def s_client_until(lab, condition, output, *options):
     argv = lab.spoke.command("openssl", "s_client", "-connect", f"{ODD}:443", "-servername", ODD_NAME, "-tls1_3", *options)
     with open(output, "wb") as stream, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=stream, stderr=stream) as process:
         try:
-            wait_for(condition, "session")
+            wait_for(condition, "what s_client is to do")
             yield
         finally:
             process.kill()
