@@ -1,9 +1,11 @@
 #!/bin/bash
 # Runs each fuzz target in the build directory $1 for FUZZ_SECONDS, two at a time, from a copy of its corpus.
+# FUZZ_SEED: the same search each time (1), so that a check of unchanged code stays as it was; 0: another one each time.
 # The last line is "N fuzz targets passed, N failed".
 set -u
 build=$1
 seconds=${FUZZ_SECONDS:-10}
+seed=${FUZZ_SEED:-1}
 
 run_one() {
         local program=$1
@@ -14,7 +16,7 @@ run_one() {
         if [ -d "tests/fuzz/corpus/$name" ]; then
                 cp -rn "tests/fuzz/corpus/$name/." "$corpus/"
         fi
-        if "$program" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -verbosity=1 -print_final_stats=1 \
+        if "$program" -seed="$seed" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -verbosity=1 -print_final_stats=1 \
                 -artifact_prefix="$build/$name-" "$corpus" >"$log" 2>&1; then
                 echo "ok    $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs in $seconds s"
                 return 0
