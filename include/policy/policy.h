@@ -94,6 +94,15 @@ size_t policy_cluster_snat_pool(const struct policy_cluster *cluster);
 void policy_decide(const struct policy *policy, const struct policy_cluster *cluster,
                    const struct policy_request *request, struct policy_verdict *ret);
 
+/*
+ * Decides whether a client may have a name resolved: some rule of the cluster, application or network alike, allows the name
+ * at some port, and no deny rule takes that back. The cluster's dns_filter is in the answer: audit makes of a refusal
+ * POLICY_AUDIT, off allows every name without a rule. Names in a forward zone are allowed (feature "forward_zones"). Writes
+ * the whole verdict; rule and hint are the first that fits.
+ */
+void policy_decide_query(const struct policy *policy, const struct policy_cluster *cluster, const struct fqdn *name,
+                         struct policy_verdict *ret);
+
 /* Whether a network rule of the cluster covers this address and port: dial it at once, whatever the client will say. */
 bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
                                 const struct net_address *address, uint16_t port);
