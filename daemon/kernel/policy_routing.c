@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "kernel/rtnetlink.h"
+#include "kernel/netlink.h"
 
 /* strerror, and what helps against the likeliest one. */
 static const char *explain(int code)
@@ -62,7 +62,7 @@ static int change_rule(uint8_t family, uint16_t type, uint16_t flags, uint32_t m
         mnl_attr_put_u32(header, FRA_FWMARK, mark);
         mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
         mnl_attr_put_u32(header, FRA_TABLE, POLICY_ROUTING_TABLE);
-        return rtnetlink_request(header, NULL, NULL);
+        return netlink_request(NETLINK_ROUTE, header, NULL, NULL);
 }
 
 /* `local default dev lo table TABLE` */
@@ -78,7 +78,7 @@ static int change_route(uint8_t family, uint16_t type, uint16_t flags)
         route->rtm_type = RTN_LOCAL;
         mnl_attr_put_u32(header, RTA_TABLE, POLICY_ROUTING_TABLE);
         mnl_attr_put_u32(header, RTA_OIF, if_nametoindex("lo"));
-        return rtnetlink_request(header, NULL, NULL);
+        return netlink_request(NETLINK_ROUTE, header, NULL, NULL);
 }
 
 static int on_route(const struct nlmsghdr *header, void *context)
@@ -107,7 +107,7 @@ static int look_up(uint8_t family, uint32_t mark, bool *ret_is_local)
         else
                 mnl_attr_put(header, RTA_DST, sizeof(ipv6), ipv6);
         mnl_attr_put_u32(header, RTA_MARK, mark);
-        return rtnetlink_request(header, on_route, ret_is_local);
+        return netlink_request(NETLINK_ROUTE, header, on_route, ret_is_local);
 }
 
 /* How a kernel without IPv6, or with it disabled on lo, answers. */

@@ -8,24 +8,19 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "kernel/rtnetlink.h"
+#include "kernel/netlink_watch.h"
 
-#define GROUP(number) (1u << ((number)-1))
-#define GROUPS                                                                                                         \
-        (GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_RULE) | GROUP(RTNLGRP_IPV4_ROUTE) | GROUP(RTNLGRP_IPV6_ROUTE))
-#define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
-#define SETTLE_MS 100         /* who removes a rule may be about to remove the route, too */
+#define DATAGRAMS_PER_TURN 64
+#define SETTLE_MS 100 /* who removes a rule may be about to remove the route, too */
 #define RETRY_MS 1000
 
 struct routing_watch {
-        struct mnl_socket *socket;
-        struct event *readable;
+        struct netlink_watch *messages;
         struct event *report;
         uint32_t table;
         routing_watch_fn on_gone;
         void *context;
         bool gone; /* something was removed since the last report */
-        char buffer[RTNETLINK_BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 /* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
@@ -59,21 +54,18 @@ static void report_in(struct routing_watch *watch, unsigned interval_ms)
         event_add(watch->report, &delay);
 }
 
-static void on_readable(evutil_socket_t descriptor, short events, void *context)
+/* What was lost may have told of a removal. */
+static void on_lost(void *context)
 {
         struct routing_watch *watch = context;
 
-        (void)descriptor;
-        (void)events;
-        for (unsigned i = 0; i < MESSAGES_PER_EVENT; i++) {
-                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
-                if (length == -1 && (errno == EAGAIN || errno == EINTR))
-                        break;
-                if (length == -1)
-                        watch->gone = true; /* ENOBUFS: what was lost may have told of a removal. */
-                else
-                        (void)mnl_cb_run(watch->buffer, (size_t)length, 0, 0, on_message, watch);
-        }
+        watch->gone = true;
+}
+
+static void on_turn_end(void *context)
+{
+        struct routing_watch *watch = context;
+
         if (watch->gone && event_pending(watch->report, EV_TIMEOUT, NULL) == 0)
                 report_in(watch, SETTLE_MS);
 }
@@ -89,17 +81,24 @@ static void on_report(evutil_socket_t descriptor, short events, void *context)
                 report_in(watch, RETRY_MS);
 }
 
+static const struct netlink_watch_handlers handlers = {
+        .on_message = on_message,
+        .on_lost = on_lost,
+        .on_turn_end = on_turn_end,
+};
+
 static int start(struct routing_watch *watch, struct event_base *base)
 {
-        int r = rtnetlink_open(GROUPS, &watch->socket);
+        static const int groups[] = { RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE };
+        int r;
 
-        if (r < 0)
-                return r;
-        watch->readable = event_new(base, mnl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST, on_readable, watch);
         watch->report = event_new(base, -1, 0, on_report, watch);
-        if (watch->readable == NULL || watch->report == NULL || event_add(watch->readable, NULL) == -1)
+        if (watch->report == NULL)
                 return -ENOMEM;
-        return 0;
+        r = netlink_watch_new(base, NETLINK_ROUTE, DATAGRAMS_PER_TURN, &handlers, watch, &watch->messages);
+        for (size_t i = 0; i < ARRAY_SIZE(groups) && r == 0; i++)
+                r = netlink_watch_join(watch->messages, groups[i]);
+        return r;
 }
 
 int routing_watch_new(struct event_base *base, uint32_t table, routing_watch_fn on_gone, void *context,
@@ -126,11 +125,8 @@ void routing_watch_free(struct routing_watch *watch)
 {
         if (watch == NULL)
                 return;
+        netlink_watch_free(watch->messages);
         if (watch->report != NULL)
                 event_free(watch->report);
-        if (watch->readable != NULL)
-                event_free(watch->readable);
-        if (watch->socket != NULL)
-                mnl_socket_close(watch->socket);
         free(watch);
 }
