@@ -35,7 +35,7 @@ enum exit_status command_flush(int argc, char **argv)
                 fprintf(stderr, "aksegressctl: the table inet aksegressd stays: %s\n", error);
                 failed = true;
         }
-        if (!failed && policy_routing_remove(NFTABLES_STEERING_MARK, error, sizeof(error)) < 0) {
+        if (!failed && policy_routing_remove(RULESET_STEERING_MARK, error, sizeof(error)) < 0) {
                 fprintf(stderr, "aksegressctl: the routing rule stays: %s\n", error);
                 failed = true;
         }
