@@ -136,6 +136,7 @@ static int verify(uint8_t family, uint32_t mark, char *error, size_t error_size)
 static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t error_size)
 {
         int r = change_route(family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+        bool was_missing = r == 0;
 
         if (family_is_off(family, r))
                 return 0;
@@ -147,14 +148,17 @@ static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t erro
         if (r < 0 && r != -EEXIST)
                 return fail(error, error_size, r, "policy routing for %s: adding the rule 'fwmark 0x%x lookup %d': %s",
                             family_name(family), mark, POLICY_ROUTING_TABLE, explain(r));
-        return verify(family, mark, error, error_size);
+        was_missing = was_missing || r == 0;
+        r = verify(family, mark, error, error_size);
+        return r == 0 && was_missing ? 1 : r;
 }
 
 int policy_routing_ensure(uint32_t mark, char *error, size_t error_size)
 {
-        int r = ensure_family(AF_INET, mark, error, error_size);
+        int ipv4 = ensure_family(AF_INET, mark, error, error_size);
+        int ipv6 = ipv4 < 0 ? 0 : ensure_family(AF_INET6, mark, error, error_size);
 
-        return r < 0 ? r : ensure_family(AF_INET6, mark, error, error_size);
+        return ipv4 < 0 || ipv6 < 0 ? (ipv4 < 0 ? ipv4 : ipv6) : ipv4 | ipv6;
 }
 
 static bool was_not_there(int code)

@@ -17,33 +17,38 @@
 struct routing_watch {
         struct netlink_watch *messages;
         struct event *report;
-        uint32_t table;
+        struct routing_watch_subject subject;
         routing_watch_fn on_gone;
         void *context;
         bool gone; /* something was removed since the last report */
 };
 
-/* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
-static bool names_table(const struct nlmsghdr *header, size_t fixed_size, uint16_t type, uint32_t table)
+/* Whether the message has this attribute with a number between the two. */
+static bool has_number(const struct nlmsghdr *header, size_t fixed_size, uint16_t type, uint32_t first, uint32_t last)
 {
         struct nlattr *attribute; /* The macro casts to char *, which clang 18 does not like of a const one. */
 
         mnl_attr_for_each(attribute, header, fixed_size)
         {
                 if (mnl_attr_get_type(attribute) == type && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0)
-                        return mnl_attr_get_u32(attribute) == table;
+                        return mnl_attr_get_u32(attribute) >= first && mnl_attr_get_u32(attribute) <= last;
         }
         return false;
 }
 
+/* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
 static int on_message(const struct nlmsghdr *header, void *context)
 {
         struct routing_watch *watch = context;
+        const struct routing_watch_subject *subject = &watch->subject;
 
         if (header->nlmsg_type == RTM_DELRULE)
-                watch->gone |= names_table(header, sizeof(struct fib_rule_hdr), FRA_TABLE, watch->table);
+                watch->gone |=
+                        has_number(header, sizeof(struct fib_rule_hdr), FRA_TABLE, subject->table, subject->table) ||
+                        has_number(header, sizeof(struct fib_rule_hdr), FRA_PRIORITY, subject->first_priority,
+                                   subject->last_priority);
         else if (header->nlmsg_type == RTM_DELROUTE)
-                watch->gone |= names_table(header, sizeof(struct rtmsg), RTA_TABLE, watch->table);
+                watch->gone |= has_number(header, sizeof(struct rtmsg), RTA_TABLE, subject->table, subject->table);
         return MNL_CB_OK;
 }
 
@@ -101,15 +106,15 @@ static int start(struct routing_watch *watch, struct event_base *base)
         return r;
 }
 
-int routing_watch_new(struct event_base *base, uint32_t table, routing_watch_fn on_gone, void *context,
-                      struct routing_watch **ret)
+int routing_watch_new(struct event_base *base, const struct routing_watch_subject *subject, routing_watch_fn on_gone,
+                      void *context, struct routing_watch **ret)
 {
         struct routing_watch *watch = calloc(1, sizeof(*watch));
         int r;
 
         if (watch == NULL)
                 return -ENOMEM;
-        watch->table = table;
+        watch->subject = *subject;
         watch->on_gone = on_gone;
         watch->context = context;
         r = start(watch, base);

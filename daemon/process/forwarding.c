@@ -10,6 +10,7 @@
 #include "kernel/nftables.h"
 #include "kernel/policy_routing.h"
 #include "kernel/routing_watch.h"
+#include "kernel/source_barrier.h"
 #include "kernel/table_watch.h"
 #include "policy/network_plan.h"
 #include "traffic/name_refresher.h"
@@ -29,7 +30,7 @@ struct forwarding {
         struct routing_watch *routing_watch; /* likewise */
         struct event *follow_addresses;
         struct event *sweep;
-        bool started;
+        bool without_barrier; /* and why is said */
 };
 
 /* What a policy's ruleset depends on beside it. */
@@ -66,14 +67,58 @@ static int apply_with_facts(const struct forwarding *forwarding, const struct po
         return apply(policy, &ruleset_facts, error, error_size);
 }
 
+/* Every cluster's sources. NULL: out of memory. */
+static struct net_prefix *list_sources(const struct config *config, size_t *ret_count)
+{
+        struct net_prefix *prefixes;
+        size_t count = 0;
+
+        for (size_t i = 0; i < config->cluster_count; i++)
+                count += config->clusters[i].source_count;
+        prefixes = calloc(count + 1, sizeof(*prefixes)); /* never zero bytes */
+        *ret_count = 0;
+        for (size_t i = 0; prefixes != NULL && i < config->cluster_count; i++)
+                for (size_t j = 0; j < config->clusters[i].source_count; j++)
+                        prefixes[(*ret_count)++] = config->clusters[i].sources[j].prefix;
+        return prefixes;
+}
+
+/* Whatever keeps the second lock from closing is said once; the first one holds without it. */
+static int apply_barrier(struct forwarding *forwarding, const struct config *config, char *error, size_t error_size)
+{
+        size_t count;
+        struct net_prefix *prefixes = list_sources(config, &count);
+        int r = -ENOMEM;
+
+        if (prefixes == NULL)
+                snprintf(error, error_size, "out of memory");
+        else
+                r = source_barrier_set(RULESET_FORWARDING_MARK, prefixes, count, error, error_size);
+        free(prefixes);
+        if (r != -EOPNOTSUPP && r != -E2BIG) {
+                forwarding->without_barrier = false;
+                return r;
+        }
+        if (!forwarding->without_barrier)
+                log_warning("%s", error);
+        forwarding->without_barrier = true;
+        return 0;
+}
+
+/* The barrier lets only marked packets pass, so the table that marks them comes before it. */
 int forwarding_apply(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
 {
-        if (!policy_config(policy)->transparent.enabled)
+        const struct config *config = policy_config(policy);
+        int r;
+
+        if (!config->transparent.enabled)
                 return 0;
-        int r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
-        if (r < 0)
-                return r;
-        return apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
+        r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
+        if (r >= 0)
+                r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
+        if (r >= 0)
+                r = apply_barrier(forwarding, config, error, error_size);
+        return r < 0 ? r : 0;
 }
 
 /* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
@@ -92,18 +137,23 @@ static int on_table_gone(void *context)
         return r;
 }
 
-/* systemd-networkd removes rules that it has not made whenever it starts; until ours is back nothing steered arrives. */
+/*
+ * systemd-networkd removes rules that it has not made whenever it starts; until ours are back nothing steered arrives. A
+ * reload of ours that removes a source prefix is noticed here too, and then nothing is missing.
+ */
 static int on_routing_gone(void *context)
 {
+        struct forwarding *forwarding = context;
+        const struct config *config = policy_config(generation_policy(forwarding->generation));
         char error[ERROR_SIZE];
-        int r = policy_routing_ensure(RULESET_STEERING_MARK, error, sizeof(error));
+        int steering = policy_routing_ensure(RULESET_STEERING_MARK, error, sizeof(error));
+        int barrier = steering < 0 ? 0 : apply_barrier(forwarding, config, error, sizeof(error));
 
-        (void)context;
-        if (r < 0)
+        if (steering < 0 || barrier < 0)
                 log_error("another program removed our policy routing, and steered traffic is refused: %s", error);
-        else
+        else if (steering > 0 || barrier > 0)
                 log_warning("another program removed our policy routing: put it back");
-        return r;
+        return steering < 0 ? steering : barrier < 0 ? barrier : 0;
 }
 
 static void follow_in(struct forwarding *forwarding, uint64_t delay_ms)
@@ -223,6 +273,9 @@ struct learned_school *forwarding_school(struct forwarding *forwarding)
 
 static int watch_kernel(struct forwarding *forwarding, char *error, size_t error_size)
 {
+        static const struct routing_watch_subject routing = { .table = POLICY_ROUTING_TABLE,
+                                                              .first_priority = SOURCE_BARRIER_PRIORITY,
+                                                              .last_priority = SOURCE_BARRIER_LAST_PRIORITY };
         struct event_base *base = forwarding->shared.base;
         int r = table_watch_new(base, "aksegressd", on_table_gone, forwarding, &forwarding->table_watch);
 
@@ -230,7 +283,7 @@ static int watch_kernel(struct forwarding *forwarding, char *error, size_t error
                 snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
                 return r;
         }
-        r = routing_watch_new(base, POLICY_ROUTING_TABLE, on_routing_gone, forwarding, &forwarding->routing_watch);
+        r = routing_watch_new(base, &routing, on_routing_gone, forwarding, &forwarding->routing_watch);
         if (r < 0)
                 snprintf(error, error_size, "cannot watch the policy routing: %s", strerror(-r));
         return r;
