@@ -35,7 +35,8 @@ struct policy_cluster {
         enum rule_cloud cloud;
         struct policy_rules allow;
         struct policy_rules deny;
-        struct rule_set *api_server; /* TCP to the API server: for who dials its addresses, not for who asks for its name */
+        struct rule_set
+                *api_server; /* TCP to the API server: for who dials its addresses, not for who asks for its name */
         struct prefix_set *private_destinations;
         struct policy_feature_use *uses; /* one for each feature of the catalog */
 };
