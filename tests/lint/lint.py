@@ -22,7 +22,7 @@ OWNERS = {
     r"systemd/sd-daemon\.h": ["daemon/process/service_manager.c", "daemon/base/log.c"],
     r"libmnl/.*": ["daemon/kernel/"],
     r"linux/.*netlink.*\.h": ["daemon/kernel/"],
-    r"openssl/.*": [],
+    r"openssl/.*": ["daemon/inspect/quic_keys.c"],
     r"jansson\.h": ["daemon/policy/service_tags.c"],
 }
 ONE_FILE_OF = {r"libfyaml\.h": "daemon/policy/"}
