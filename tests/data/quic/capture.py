@@ -3,6 +3,8 @@
 
 Needs kdig (knot-dnsutils, ngtcp2 with GnuTLS) and chromium. Everything stays on loopback: a socket takes what the client sends
 and answers nothing, which is what a client behind a firewall sees.
+
+rfc9001-client.hex and rfc9369-client.hex are not captured: they are the clients' packets in appendix A.2 of those RFCs.
 """
 import pathlib
 import socket
