@@ -73,3 +73,15 @@ bool fqdn_equal(const struct fqdn *a, const struct fqdn *b)
 {
         return a->length == b->length && memcmp(a->text, b->text, a->length) == 0;
 }
+
+bool fqdn_is_within(const struct fqdn *name, const struct fqdn *zone)
+{
+        if (zone->length == 0)
+                return true;
+        if (name->length < zone->length)
+                return false;
+        size_t offset = (size_t)name->length - zone->length;
+        if (memcmp(name->text + offset, zone->text, zone->length) != 0)
+                return false;
+        return offset == 0 || name->text[offset - 1] == '.';
+}

@@ -541,23 +541,12 @@ static void question_on_message(void *context, int status, int timeouts, unsigne
                 event_active(&client->deliver, EV_TIMEOUT, 0);
 }
 
-static bool zone_covers(const struct zone *zone, const struct fqdn *name)
-{
-        size_t offset = (size_t)name->length - zone->name.length;
-
-        if (zone->name.length == 0)
-                return true;
-        if (name->length < zone->name.length || memcmp(name->text + offset, zone->name.text, zone->name.length) != 0)
-                return false;
-        return offset == 0 || name->text[offset - 1] == '.';
-}
-
 static struct zone *find_zone(struct dns_client *client, const struct fqdn *name)
 {
         struct zone *best = &client->zones[0];
 
         for (size_t i = 1; i < client->zone_count; i++)
-                if (zone_covers(&client->zones[i], name) && client->zones[i].name.length > best->name.length)
+                if (fqdn_is_within(name, &client->zones[i].name) && client->zones[i].name.length > best->name.length)
                         best = &client->zones[i];
         return best;
 }

@@ -289,6 +289,16 @@ size_t name_set_count(const struct name_set *set)
         return text_table_count(set->table);
 }
 
+uint32_t name_set_first(const struct name_set *set)
+{
+        return text_table_first(set->table);
+}
+
+uint32_t name_set_next(const struct name_set *set, uint32_t entry)
+{
+        return text_table_next(set->table, entry);
+}
+
 void name_set_trim(struct name_set *set)
 {
         text_table_trim(set->table);

@@ -229,8 +229,20 @@ static int add_entries(struct loader *loader, const struct policy_cluster *clust
         return r;
 }
 
-/* The implicit rule for the API server, reported as feature "api_server". */
-static int add_api_server(struct loader *loader, const struct policy_cluster *cluster, struct rule_set *set)
+static int add_api_server_rule(struct rule_set *set, const struct rule_origin *origin, const struct rule_filled *rule,
+                               unsigned line)
+{
+        uint16_t index;
+        int r = rule_set_add_origin(set, origin, &index);
+
+        return r < 0 ? r : rule_set_add(set, rule, index, line);
+}
+
+/*
+ * The implicit rules for the API server, reported as feature "api_server": its name for TLS, and for clients that dial it by
+ * address, with no or a foreign name in the hello, the addresses that it resolves to.
+ */
+static int add_api_server(struct loader *loader, const struct policy_cluster *cluster)
 {
         const struct config_text *name = &cluster->config->api_server;
         struct rule_origin origin = { .feature = "api_server", .file = loader->config->path };
@@ -238,7 +250,6 @@ static int add_api_server(struct loader *loader, const struct policy_cluster *cl
         struct rule_filled rule = { .protocol = POLICY_PROTOCOL_HTTPS };
         struct rule_error error;
         struct fqdn fqdn;
-        uint16_t index = 0;
 
         if (name->text == NULL)
                 return 0;
@@ -250,8 +261,11 @@ static int add_api_server(struct loader *loader, const struct policy_cluster *cl
         if (r == 0)
                 r = port_set_parse("443", 3, &rule.ports, &error);
         if (r == 0)
-                r = rule_set_add_origin(set, &origin, &index);
-        return r < 0 ? r : rule_set_add(set, &rule, index, name->place.line);
+                r = add_api_server_rule(cluster->allow.own, &origin, &rule, name->place.line);
+        rule.protocol = POLICY_PROTOCOL_TCP;
+        if (r == 0)
+                r = add_api_server_rule(cluster->api_server, &origin, &rule, name->place.line);
+        return r;
 }
 
 static void report_unknown_feature(struct loader *loader, const struct policy_cluster *cluster,
@@ -317,10 +331,11 @@ static int make_cluster(struct loader *loader, struct policy_cluster *cluster, s
                 (struct rule_span){ cluster->config->cloud.text, strlen(cluster->config->cloud.text) });
         cluster->allow.own = rule_set_new();
         cluster->deny.own = rule_set_new();
+        cluster->api_server = rule_set_new();
         cluster->private_destinations = prefix_set_new();
         cluster->uses = calloc(loader->policy->catalog->count + 1, sizeof(*cluster->uses)); /* never zero bytes */
-        if (cluster->allow.own == NULL || cluster->deny.own == NULL || cluster->private_destinations == NULL ||
-            cluster->uses == NULL)
+        if (cluster->allow.own == NULL || cluster->deny.own == NULL || cluster->api_server == NULL ||
+            cluster->private_destinations == NULL || cluster->uses == NULL)
                 return -ENOMEM;
         int r = share_set(&cluster->allow, cluster->allow.own);
         return r < 0 ? r : share_set(&cluster->deny, cluster->deny.own);
@@ -333,7 +348,7 @@ static int load_cluster(struct loader *loader, size_t index)
         int r = make_cluster(loader, cluster, index);
 
         if (r == 0)
-                r = add_api_server(loader, cluster, cluster->allow.own);
+                r = add_api_server(loader, cluster);
         if (r == 0)
                 r = add_features(loader, cluster);
         if (r == 0)
@@ -505,6 +520,8 @@ static int load(struct loader *loader)
                 r = service_tags_finish(policy->tags);
         if (r == 0)
                 r = policy_ports_make(policy, loader->diagnostics);
+        if (r == 0)
+                r = network_plan_new(policy, &policy->networks);
         drop_list_texts(policy);
         count_rules(policy);
         return r;

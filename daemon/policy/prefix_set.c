@@ -120,6 +120,16 @@ struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry
         return prefix;
 }
 
+uint32_t prefix_set_first(const struct prefix_set *set)
+{
+        return text_table_first(set->table);
+}
+
+uint32_t prefix_set_next(const struct prefix_set *set, uint32_t entry)
+{
+        return text_table_next(set->table, entry);
+}
+
 void prefix_set_trim(struct prefix_set *set)
 {
         text_table_trim(set->table);

@@ -365,6 +365,44 @@ bool rule_set_match(const struct rule_set *set, const struct rule_query *query, 
         return true;
 }
 
+static bool each_name(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_rule,
+                      void *context)
+{
+        for (uint32_t entry = name_set_first(set->names); entry != NAME_SET_NONE;
+             entry = name_set_next(set->names, entry)) {
+                struct rule_match match = { .set = set, .entry = entry, .kind = RULE_MATCH_NAME };
+                if (!each_in_chain(query, name_set_number(set->names, entry), &match, on_rule, context))
+                        return false;
+        }
+        return true;
+}
+
+static bool each_prefix(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_rule,
+                        void *context)
+{
+        for (uint32_t entry = prefix_set_first(set->prefixes); entry != PREFIX_SET_NONE;
+             entry = prefix_set_next(set->prefixes, entry)) {
+                struct rule_match match = { .set = set, .entry = entry, .kind = RULE_MATCH_PREFIX };
+                if (!each_in_chain(query, prefix_set_number(set->prefixes, entry), &match, on_rule, context))
+                        return false;
+        }
+        return true;
+}
+
+void rule_set_each(const struct rule_set *set, unsigned protocols, rule_set_match_fn on_rule, void *context)
+{
+        const struct rule_query query = { .protocols = protocols };
+
+        if ((set->protocols & protocols) == 0 || !each_name(set, &query, on_rule, context) ||
+            !each_prefix(set, &query, on_rule, context))
+                return;
+        for (uint32_t tag = 0; tag < set->tag_count; tag++) {
+                struct rule_match match = { .set = set, .entry = tag, .kind = RULE_MATCH_TAG };
+                if (!each_in_chain(&query, set->first_by_tag[tag], &match, on_rule, context))
+                        return;
+        }
+}
+
 bool rule_set_match_below(const struct rule_set *set, const struct rule_query *query, struct rule_match *match)
 {
         uint32_t entry = name_set_find_below(set->names, query->name);
@@ -398,6 +436,32 @@ enum policy_protocol rule_match_protocol(const struct rule_match *match)
 const struct port_set *rule_match_ports(const struct rule_match *match)
 {
         return &match->set->services[record_of(match)->service].ports;
+}
+
+size_t rule_match_pattern(const struct rule_match *match, char pattern[FQDN_MAX_LENGTH + 1])
+{
+        return name_set_pattern(match->set->names, match->entry, pattern);
+}
+
+void rule_match_each_prefix(const struct rule_match *match, rule_match_prefix_fn on_prefix, void *context)
+{
+        struct net_prefix prefix;
+        const struct net_prefix *prefixes;
+        size_t count;
+
+        switch (match->kind) {
+        case RULE_MATCH_NAME:
+                return;
+        case RULE_MATCH_PREFIX:
+                prefix = prefix_set_prefix(match->set->prefixes, match->entry);
+                on_prefix(&prefix, context);
+                return;
+        case RULE_MATCH_TAG:
+                prefixes = service_tags_prefixes(match->set->tags, match->entry, &count);
+                for (size_t i = 0; i < count; i++)
+                        on_prefix(&prefixes[i], context);
+                return;
+        }
 }
 
 static void put_prefix(const struct net_prefix *prefix, struct text_builder *builder)

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/compiler.h"
+#include "base/text_builder.h"
+
 enum decision_class decision_class(const struct decision *decision)
 {
         if (decision->event == DECISION_EVENT_ALARM)
@@ -12,24 +15,27 @@ enum decision_class decision_class(const struct decision *decision)
         return decision->action == POLICY_ALLOW ? DECISION_CLASS_ALLOW : DECISION_CLASS_DENY;
 }
 
-const char *decision_protocol_name(enum decision_protocol protocol)
+const char *decision_protocol_text(const struct decision *decision, char buffer[DECISION_PROTOCOL_SIZE])
 {
         static const char *const names[] = {
-                [DECISION_PROTOCOL_UNKNOWN] = "",
-                [DECISION_PROTOCOL_HTTPS] = "https",
-                [DECISION_PROTOCOL_HTTP] = "http",
-                [DECISION_PROTOCOL_TCP] = "tcp",
+                [DECISION_PROTOCOL_UNKNOWN] = "",  [DECISION_PROTOCOL_HTTPS] = "https",
+                [DECISION_PROTOCOL_HTTP] = "http", [DECISION_PROTOCOL_TCP] = "tcp",
+                [DECISION_PROTOCOL_UDP] = "udp",   [DECISION_PROTOCOL_ICMP] = "icmp",
+                [DECISION_PROTOCOL_QUIC] = "quic", [DECISION_PROTOCOL_DNS] = "dns",
         };
 
-        return names[protocol];
+        if (decision->protocol != DECISION_PROTOCOL_IP)
+                return names[decision->protocol];
+        snprintf(buffer, DECISION_PROTOCOL_SIZE, "ip-%u", decision->ip_protocol);
+        return buffer;
 }
 
 static const char *listener_name(enum decision_listener listener)
 {
         static const char *const names[] = {
-                [DECISION_LISTENER_NONE] = "",
-                [DECISION_LISTENER_TRANSPARENT] = "transparent",
-                [DECISION_LISTENER_PROXY] = "proxy",
+                [DECISION_LISTENER_NONE] = "",           [DECISION_LISTENER_TRANSPARENT] = "transparent",
+                [DECISION_LISTENER_PROXY] = "proxy",     [DECISION_LISTENER_DNS] = "dns",
+                [DECISION_LISTENER_FORWARD] = "forward",
         };
 
         return names[listener];
@@ -40,6 +46,10 @@ static const char *event_name(enum decision_event event)
         static const char *const names[] = {
                 [DECISION_EVENT_CONNECTION] = "connection",
                 [DECISION_EVENT_ALARM] = "alarm",
+                [DECISION_EVENT_QUERY] = "query",
+                [DECISION_EVENT_PACKET] = "packet",
+                [DECISION_EVENT_FLOW] = "flow",
+                [DECISION_EVENT_SUMMARY] = "summary",
         };
 
         return names[event];
@@ -78,18 +88,23 @@ static void add_number(struct decision_fields *fields, const char *name, uint64_
         add(fields, &(struct decision_field){ name, DECISION_FIELD_NUMBER, NULL, 0, number });
 }
 
+static void add_boolean(struct decision_fields *fields, const char *name, bool value)
+{
+        add(fields, &(struct decision_field){ name, DECISION_FIELD_BOOLEAN, NULL, 0, value ? 1 : 0 });
+}
+
 /* RFC 3339 in UTC with microseconds. */
-static void add_time(struct decision_fields *fields, uint64_t time_us)
+static void add_time(struct decision_fields *fields, const char *name, uint64_t time_us, char text[DECISION_TIME_SIZE])
 {
         time_t seconds = (time_t)(time_us / 1000000);
         struct tm utc;
 
         if (gmtime_r(&seconds, &utc) == NULL)
                 return;
-        int length = snprintf(fields->time, sizeof(fields->time), "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ",
-                              utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+        int length = snprintf(text, DECISION_TIME_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", utc.tm_year + 1900,
+                              utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
                               (unsigned)(time_us % 1000000));
-        add_text(fields, "time", fields->time, (size_t)length);
+        add_text(fields, name, text, (size_t)length);
 }
 
 /* The address, if there is one, and the port, if it is known. port_name NULL: only the address is a field. */
@@ -105,7 +120,7 @@ static void add_endpoint(struct decision_fields *fields, const char *address_nam
 static void add_verdict(struct decision_fields *fields, const struct decision *decision)
 {
         const char *action = policy_action_name(decision->action);
-        const char *protocol = decision_protocol_name(decision->protocol);
+        const char *protocol = decision_protocol_text(decision, fields->protocol);
         const char *listener = listener_name(decision->listener);
         size_t length;
         const char *reason = decision_reason_text(decision, &length);
@@ -121,14 +136,102 @@ static void add_verdict(struct decision_fields *fields, const struct decision *d
         add_text(fields, "listener", listener, strlen(listener));
 }
 
+/*
+ * Only what can be sent through us moves bytes: no alarm, no query, no packet that was stopped. A summary is of
+ * connections where its listener takes connections.
+ */
+static bool has_traffic(const struct decision *decision)
+{
+        switch (decision->event) {
+        case DECISION_EVENT_CONNECTION:
+        case DECISION_EVENT_FLOW:
+                return true;
+        case DECISION_EVENT_SUMMARY:
+                return decision->listener == DECISION_LISTENER_TRANSPARENT ||
+                       decision->listener == DECISION_LISTENER_PROXY;
+        case DECISION_EVENT_ALARM:
+        case DECISION_EVENT_QUERY:
+        case DECISION_EVENT_PACKET:
+                return false;
+        }
+        return false;
+}
+
+/* A summary says first_time and last_time instead. */
+static bool has_duration(const struct decision *decision)
+{
+        return decision->event == DECISION_EVENT_CONNECTION || decision->event == DECISION_EVENT_FLOW ||
+               decision->event == DECISION_EVENT_QUERY;
+}
+
 static void add_traffic(struct decision_fields *fields, const struct decision *decision)
 {
-        /* An alarm is about no connection, so it has moved nothing and taken no time. */
-        if (decision->event == DECISION_EVENT_ALARM)
+        if (has_traffic(decision)) {
+                add_number(fields, "bytes_out", decision->bytes_out);
+                add_number(fields, "bytes_in", decision->bytes_in);
+        }
+        if (has_duration(decision))
+                add_number(fields, "duration_ms", decision->duration_ms);
+}
+
+/* The bits that are set, by their names in RFC 1035 4.1.1 and RFC 4035 3.1.6, from the first one sent: "qr,rd,ra". */
+static void add_dns_flags(struct decision_fields *fields, uint16_t flags)
+{
+        static const struct {
+                uint16_t bit;
+                const char *name;
+        } names[] = {
+                { 0x8000, "qr," }, { 0x0400, "aa," }, { 0x0200, "tc," }, { 0x0100, "rd," },
+                { 0x0080, "ra," }, { 0x0020, "ad," }, { 0x0010, "cd," },
+        };
+        struct text_builder text = text_builder_on(fields->dns_flags, sizeof(fields->dns_flags));
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if ((flags & names[i].bit) != 0)
+                        text_builder_text(&text, names[i].name);
+        size_t length = text_builder_length(&text);
+        add_text(fields, "response_flags", fields->dns_flags, length > 0 ? length - 1 : 0);
+}
+
+static void add_dns_response(struct decision_fields *fields, const struct decision_dns *dns)
+{
+        const char *rcode = dns_rcode_name(dns->rcode, fields->dns_names[2]);
+
+        add_text(fields, "response_code", rcode, strlen(rcode));
+        add_dns_flags(fields, dns->flags);
+        add_number(fields, "response_size", dns->response_size);
+}
+
+static void add_dns(struct decision_fields *fields, const struct decision *decision)
+{
+        const struct decision_dns *dns = &decision->dns;
+
+        if (decision->listener != DECISION_LISTENER_DNS)
                 return;
-        add_number(fields, "bytes_out", decision->bytes_out);
-        add_number(fields, "bytes_in", decision->bytes_in);
-        add_number(fields, "duration_ms", decision->duration_ms);
+        const char *type = dns_type_name(dns->type, fields->dns_names[0]);
+        const char *class = dns_class_name(dns->class, fields->dns_names[1]);
+        if (decision->event == DECISION_EVENT_QUERY)
+                add_number(fields, "query_id", dns->id);
+        if (dns->type != 0) {
+                add_text(fields, "query_type", type, strlen(type));
+                add_text(fields, "query_class", class, strlen(class));
+        }
+        add_number(fields, "request_size", dns->request_size);
+        if (dns->has_response)
+                add_dns_response(fields, dns);
+        if (dns->edns_size == 0)
+                return;
+        add_number(fields, "edns_size", dns->edns_size);
+        add_boolean(fields, "dnssec_ok", dns->dnssec_ok);
+}
+
+static void add_summary(struct decision_fields *fields, const struct decision *decision)
+{
+        if (decision->event != DECISION_EVENT_SUMMARY)
+                return;
+        add_number(fields, "count", decision->count);
+        add_time(fields, "first_time", decision->first_time_us, fields->times[1]);
+        add_time(fields, "last_time", decision->last_time_us, fields->times[2]);
 }
 
 void decision_fields(const struct decision *decision, struct decision_fields *ret)
@@ -136,7 +239,7 @@ void decision_fields(const struct decision *decision, struct decision_fields *re
         const char *event = event_name(decision->event);
 
         ret->count = 0;
-        add_time(ret, decision->time_us);
+        add_time(ret, "time", decision->time_us, ret->times[0]);
         add_text(ret, "event", event, strlen(event));
         add_verdict(ret, decision);
         add_endpoint(ret, "client_ip", "client_port", &decision->client, ret->addresses[0]);
@@ -148,5 +251,7 @@ void decision_fields(const struct decision *decision, struct decision_fields *re
         ADD_ARRAY(ret, "connection_id", decision->connection_id);
         ADD_ARRAY(ret, "alpn", decision->alpn);
         if (decision->has_tls)
-                add(ret, &(struct decision_field){ "ech", DECISION_FIELD_BOOLEAN, NULL, 0, decision->ech ? 1 : 0 });
+                add_boolean(ret, "ech", decision->ech);
+        add_dns(ret, decision);
+        add_summary(ret, decision);
 }

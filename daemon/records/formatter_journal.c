@@ -70,6 +70,10 @@ static const char *message_id(enum decision_event event)
         static const char *const ids[] = {
                 [DECISION_EVENT_CONNECTION] = FORMATTER_JOURNAL_ID_CONNECTION,
                 [DECISION_EVENT_ALARM] = FORMATTER_JOURNAL_ID_ALARM,
+                [DECISION_EVENT_QUERY] = FORMATTER_JOURNAL_ID_QUERY,
+                [DECISION_EVENT_PACKET] = FORMATTER_JOURNAL_ID_PACKET,
+                [DECISION_EVENT_FLOW] = FORMATTER_JOURNAL_ID_FLOW,
+                [DECISION_EVENT_SUMMARY] = FORMATTER_JOURNAL_ID_SUMMARY,
         };
 
         return ids[event];
@@ -138,21 +142,40 @@ static void put_destination(struct text_builder *message, const struct decision 
         }
 }
 
-static void put_verdict(struct text_builder *message, const struct decision *decision)
+static void put_protocol(struct text_builder *message, const struct decision *decision, const char *before)
+{
+        char buffer[DECISION_PROTOCOL_SIZE];
+        const char *protocol = decision_protocol_text(decision, buffer);
+
+        put_array(message, before, protocol, strlen(protocol), "");
+}
+
+/* " from 10.1.0.4 (prod-weu)" */
+static void put_client(struct text_builder *message, const struct decision *decision)
+{
+        put_address(message, &decision->client.address, " from ");
+        put_array(message, " (", decision->cluster, sizeof(decision->cluster), ")");
+}
+
+static void put_reason(struct text_builder *message, const struct decision *decision)
+{
+        size_t length;
+        const char *reason = decision_reason_text(decision, &length);
+
+        text_builder_text(message, ": ");
+        text_builder_bytes(message, reason, length);
+        put_array(message, "; hint: ", decision->hint, sizeof(decision->hint), "");
+}
+
+static const char *verb(const struct decision *decision)
 {
         static const char *const verbs[] = {
                 [POLICY_ALLOW] = "allowed",
                 [POLICY_DENY] = "denied",
                 [POLICY_AUDIT] = "let through for audit",
         };
-        const char *protocol = decision_protocol_name(decision->protocol);
 
-        text_builder_text(message, verbs[decision->action]);
-        put_array(message, " ", protocol, strlen(protocol), "");
-        put_destination(message, decision);
-        put_address(message, &decision->client.address, " from ");
-        put_array(message, " (", decision->cluster, sizeof(decision->cluster), ")");
-        text_builder_text(message, ": ");
+        return verbs[decision->action];
 }
 
 static void put_traffic(struct text_builder *message, const struct decision *decision)
@@ -182,28 +205,119 @@ static void put_alarm(struct text_builder *message, const struct decision *decis
 
 static void put_connection(struct text_builder *message, const struct decision *decision)
 {
-        size_t length;
-        const char *reason = decision_reason_text(decision, &length);
-
-        put_verdict(message, decision);
-        text_builder_bytes(message, reason, length);
-        put_array(message, "; hint: ", decision->hint, sizeof(decision->hint), "");
+        text_builder_text(message, verb(decision));
+        put_protocol(message, decision, " ");
+        put_destination(message, decision);
+        put_client(message, decision);
+        put_reason(message, decision);
         if (decision->action != POLICY_DENY)
                 put_traffic(message, decision);
+}
+
+static void put_query(struct text_builder *message, const struct decision *decision)
+{
+        char buffer[DNS_NAME_TEXT_SIZE];
+        bool asked = decision->dns.type != 0 || decision->dns.class != 0;
+
+        text_builder_text(message, decision->action == POLICY_DENY ? "refused" : verb(decision));
+        text_builder_text(message, " query");
+        if (asked) {
+                text_builder_byte(message, ' ');
+                text_builder_text(message, dns_type_name(decision->dns.type, buffer));
+        }
+        put_array(message, " ", decision->fqdn.text, decision->fqdn.length, "");
+        put_client(message, decision);
+        put_reason(message, decision);
+        if (decision->action != POLICY_DENY && decision->dns.has_response) {
+                text_builder_text(message, ", ");
+                text_builder_text(message, dns_rcode_name(decision->dns.rcode, buffer));
+        }
+}
+
+/* " 203.0.113.9:443": by address the kernel decides, so it comes first, whatever name is known. */
+static void put_packet_destination(struct text_builder *message, const struct decision *decision)
+{
+        put_destination_address(message, &decision->destination.address);
+        if (decision->destination.port != 0) {
+                text_builder_byte(message, ':');
+                text_builder_number(message, decision->destination.port);
+        }
+}
+
+static void put_packet(struct text_builder *message, const struct decision *decision)
+{
+        text_builder_text(message, verb(decision));
+        put_protocol(message, decision, " ");
+        put_packet_destination(message, decision);
+        put_array(message, " (", decision->fqdn.text, decision->fqdn.length, ")");
+        put_client(message, decision);
+        put_reason(message, decision);
+}
+
+static void put_flow(struct text_builder *message, const struct decision *decision)
+{
+        if (decision->action != POLICY_ALLOW) {
+                text_builder_text(message, verb(decision));
+                text_builder_byte(message, ' ');
+        }
+        put_protocol(message, decision, "");
+        put_array(message, " ", decision->fqdn.text, decision->fqdn.length, "");
+        put_packet_destination(message, decision);
+        put_client(message, decision);
+        text_builder_text(message, " ended");
+        put_reason(message, decision);
+        put_traffic(message, decision);
+}
+
+/* The listener says what it is a summary of. */
+static void put_summary(struct text_builder *message, const struct decision *decision)
+{
+        text_builder_number(message, decision->count);
+        text_builder_text(message, " more like: ");
+        switch (decision->listener) {
+        case DECISION_LISTENER_DNS:
+                put_query(message, decision);
+                break;
+        case DECISION_LISTENER_FORWARD:
+                put_packet(message, decision);
+                break;
+        case DECISION_LISTENER_NONE:
+        case DECISION_LISTENER_TRANSPARENT:
+        case DECISION_LISTENER_PROXY:
+                put_connection(message, decision);
+                break;
+        }
+}
+
+static void put_sentence(struct text_builder *message, const struct decision *decision)
+{
+        switch (decision->event) {
+        case DECISION_EVENT_CONNECTION:
+                put_connection(message, decision);
+                break;
+        case DECISION_EVENT_ALARM:
+                put_alarm(message, decision);
+                break;
+        case DECISION_EVENT_QUERY:
+                put_query(message, decision);
+                break;
+        case DECISION_EVENT_PACKET:
+                put_packet(message, decision);
+                break;
+        case DECISION_EVENT_FLOW:
+                put_flow(message, decision);
+                break;
+        case DECISION_EVENT_SUMMARY:
+                put_summary(message, decision);
+                break;
+        }
 }
 
 size_t formatter_journal_message(const struct decision *decision, char buffer[FORMATTER_MESSAGE_SIZE])
 {
         struct text_builder message = text_builder_on(buffer, FORMATTER_MESSAGE_SIZE);
 
-        switch (decision->event) {
-        case DECISION_EVENT_CONNECTION:
-                put_connection(&message, decision);
-                break;
-        case DECISION_EVENT_ALARM:
-                put_alarm(&message, decision);
-                break;
-        }
+        put_sentence(&message, decision);
         text_builder_byte(&message, '\0');
         return text_builder_length(&message) - 1;
 }

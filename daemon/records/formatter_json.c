@@ -12,7 +12,7 @@
 #define TEXT_BYTES                                                                                                     \
         (DECISION_CLUSTER_SIZE + DECISION_FEATURE_SIZE + DECISION_RULE_SIZE + DECISION_ALPN_SIZE + DECISION_ID_SIZE +  \
          DECISION_ALARM_SIZE + POLICY_HINT_SIZE + FQDN_MAX_LENGTH)
-static_assert(TEXT_BYTES * ESCAPE_LENGTH + 1024 <= FORMATTER_BODY_SIZE, "the longest decision fits");
+static_assert(TEXT_BYTES * ESCAPE_LENGTH + 1536 <= FORMATTER_BODY_SIZE, "the longest decision fits");
 
 static void put_field(struct text_builder *line, const struct decision_field *field)
 {

@@ -32,5 +32,8 @@ MUST_CHECK int fqdn_from_bytes(const void *bytes, size_t length, struct fqdn *re
 /* The same for a NUL-terminated text. */
 MUST_CHECK int fqdn_from_text(const char *text, struct fqdn *ret);
 
+/* Whether name is zone or lies below it. Everything lies in the empty zone. */
+bool fqdn_is_within(const struct fqdn *name, const struct fqdn *zone);
+
 /* Whether both are the same name. Two empty ones are equal. */
 bool fqdn_equal(const struct fqdn *a, const struct fqdn *b);

@@ -141,9 +141,3 @@ struct dns_response {
  * way before records do. Returns the length, at most max_size and size; 0: not even header and question fit.
  */
 size_t dns_response_write(const struct dns_query *query, const struct dns_response *response, uint8_t *buffer, size_t size);
-
-/* "A", "HTTPS", "TYPE65280" (RFC 3597 5); "NOERROR", "BADVERS", "RCODE11". Each returns buffer or a constant. */
-#define DNS_NAME_TEXT_SIZE 16
-const char *dns_type_name(uint16_t type, char buffer[DNS_NAME_TEXT_SIZE]);
-const char *dns_class_name(uint16_t class, char buffer[DNS_NAME_TEXT_SIZE]);
-const char *dns_rcode_name(unsigned rcode, char buffer[DNS_NAME_TEXT_SIZE]);

@@ -53,5 +53,9 @@ size_t name_set_pattern(const struct name_set *set, uint32_t entry, char pattern
 
 size_t name_set_count(const struct name_set *set);
 
+/* The first entry, or the one after entry, in the order they were added; NAME_SET_NONE: no more. */
+uint32_t name_set_first(const struct name_set *set);
+uint32_t name_set_next(const struct name_set *set, uint32_t entry);
+
 /* As text_table_trim. */
 void name_set_trim(struct name_set *set);

@@ -16,6 +16,8 @@
 #include "policy/policy_protocol.h"
 #include "policy/reason.h"
 
+struct network_plan;
+struct network_service;
 struct policy;
 struct policy_cluster;
 
@@ -117,6 +119,17 @@ enum reason policy_permits_address(const struct policy *policy, const struct pol
 /* Ports that nftables steers to the transparent listener: 80, 443 and those of every application rule; sorted. */
 size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
 
+/* What the kernel is to know of it; see network_plan.h. */
+const struct network_plan *policy_networks(const struct policy *policy);
+
+/*
+ * Calls back for each service of the cluster's plan whose allowed network rules are about the name: those whose sets its
+ * addresses belong in. May call for one service several times.
+ */
+typedef void (*policy_service_fn)(const struct network_service *service, void *context);
+void policy_each_service_of_name(const struct policy *policy, const struct policy_cluster *cluster,
+                                 const struct fqdn *name, policy_service_fn on_service, void *context);
+
 /* Rules in force, all clusters together, for the log and metrics. */
 size_t policy_rule_count(const struct policy *policy);
 
@@ -133,8 +146,6 @@ struct policy_feature_line {
 /* Calls back for each feature of each cluster in order. */
 typedef void (*policy_feature_fn)(const struct policy_feature_line *line, void *context);
 void policy_features(const struct policy *policy, policy_feature_fn on_feature, void *context);
-
-/* "https", "http", "tcp" or "udp". */
 
 /* "allow", "deny" or "audit". */
 const char *policy_action_name(enum policy_action action);

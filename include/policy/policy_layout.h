@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "policy/feature_catalog.h"
+#include "policy/network_plan.h"
 #include "policy/policy.h"
 #include "policy/policy_hint.h"
 #include "policy/prefix_set.h"
@@ -34,6 +35,7 @@ struct policy_cluster {
         enum rule_cloud cloud;
         struct policy_rules allow;
         struct policy_rules deny;
+        struct rule_set *api_server; /* TCP to the API server: for who dials its addresses, not for who asks for its name */
         struct prefix_set *private_destinations;
         struct policy_feature_use *uses; /* one for each feature of the catalog */
 };
@@ -59,6 +61,7 @@ struct policy {
         uint16_t *steered_ports;
         size_t steered_port_count;
         size_t rule_count;
+        struct network_plan *networks; /* owned */
 };
 
 size_t policy_cloud_index(enum rule_cloud cloud);

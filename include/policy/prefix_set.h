@@ -36,4 +36,8 @@ uint32_t prefix_set_find_longest(const struct prefix_set *set, const struct net_
 /* To be called when the set is complete: gives back what growing left over. Out of memory changes nothing. */
 void prefix_set_trim(struct prefix_set *set);
 
+/* The first entry, or the one after entry, in the order they were added; PREFIX_SET_NONE: no more. */
+uint32_t prefix_set_first(const struct prefix_set *set);
+uint32_t prefix_set_next(const struct prefix_set *set, uint32_t entry);
+
 struct net_prefix prefix_set_prefix(const struct prefix_set *set, uint32_t entry);

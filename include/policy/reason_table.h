@@ -1,6 +1,6 @@
 /*
- * Every way a connection or request can end, one row each; tests/system provokes every row and docs/decision-log.md
- * lists it (a lint compares the three).
+ * Every way a connection, request, query, packet or flow can end, one row each; tests/system provokes every row and
+ * docs/decision-log.md lists it (a lint compares the three).
  *
  * REASON(symbol, text, outcome, http_status, tls_alert, meaning)
  *   text         what records, metrics and refusals say
@@ -8,7 +8,7 @@
  *   http_status  answer to an HTTP client when nothing has been answered yet; 0: none, just close
  *   tls_alert    alert to a TLS client when nothing has been answered yet (RFC 8446 6.2); 0: none, just close
  */
-REASON(COMPLETED, "completed", PERMITTED, 0, 0, "both sides finished")
+REASON(COMPLETED, "completed", PERMITTED, 0, 0, "both sides finished, the query was answered, or the flow ended")
 REASON(CLIENT_ABORTED, "client-aborted", PERMITTED, 0, 0, "the client reset or dropped an allowed connection")
 REASON(UPSTREAM_ABORTED, "upstream-aborted", PERMITTED, 502, 80, "the origin reset or dropped an allowed connection")
 REASON(IDLE_TIMEOUT, "idle-timeout", PERMITTED, 504, 80, "no byte in either direction for timeouts.idle")
@@ -44,3 +44,9 @@ REASON(SNAT_UNAVAILABLE, "snat-unavailable", REFUSED, 503, 80, "no pool address 
 REASON(TOO_MANY_CONNECTIONS, "too-many-connections", REFUSED, 503, 80, "limits.connections is reached")
 REASON(TOO_MANY_CLIENT_CONNECTIONS, "too-many-client-connections", REFUSED, 429, 80, "limits.connections_per_client is reached")
 REASON(NO_RESOURCES, "no-resources", REFUSED, 503, 80, "out of memory or descriptors")
+REASON(NO_NETWORK_RULE, "no-network-rule", REFUSED, 0, 0, "no network rule of the cluster allows this address, protocol and port")
+REASON(QUIC, "quic", REFUSED, 0, 0, "a QUIC datagram to UDP port 80, 443 or 8443 that no network rule allows")
+REASON(ICMP, "icmp", REFUSED, 0, 0, "an ICMP message of a client, which no rule can allow")
+REASON(DNS_BYPASS, "dns-bypass", REFUSED, 0, 0, "port 53 or 853 of a DNS server that no network rule allows")
+REASON(NOT_PROXIED, "not-proxied", REFUSED, 0, 0, "a packet to a steered port that no listener took: the daemon is starting or stopping")
+REASON(BAD_QUERY, "bad-query", REFUSED, 0, 0, "a DNS query that is malformed, not implemented, or for no domain name")

@@ -86,6 +86,19 @@ typedef bool (*rule_set_match_fn)(const struct rule_match *match, void *context)
 void rule_set_each_match(const struct rule_set *set, const struct rule_query *query, rule_set_match_fn on_match,
                          void *context);
 
+/*
+ * Calls back for every rule whose protocol is one of those bits, until the callback returns false: names, then prefixes,
+ * then tags, each in the order they came.
+ */
+void rule_set_each(const struct rule_set *set, unsigned protocols, rule_set_match_fn on_rule, void *context);
+
+/* The pattern of a RULE_MATCH_NAME; returns its length. */
+size_t rule_match_pattern(const struct rule_match *match, char pattern[FQDN_MAX_LENGTH + 1]);
+
+/* Calls back for each prefix of a RULE_MATCH_PREFIX or RULE_MATCH_TAG. */
+typedef void (*rule_match_prefix_fn)(const struct net_prefix *prefix, void *context);
+void rule_match_each_prefix(const struct rule_match *match, rule_match_prefix_fn on_prefix, void *context);
+
 struct rule_origin rule_match_origin(const struct rule_match *match);
 unsigned rule_match_line(const struct rule_match *match);
 enum policy_protocol rule_match_protocol(const struct rule_match *match);

@@ -1,7 +1,7 @@
 /*
- * One decision: everything a record can say, filled along a connection's way and copied whole when it ends. A value without
- * pointers, so that it can wait in a ring after policy and connection are gone. Formatters know nothing else.
- * Field names and meanings: docs/decision-log.md.
+ * One decision: everything a record can say, filled along the way of a connection, query or flow and copied whole when it
+ * ends. A value without pointers, so that it can wait in a ring after policy and connection are gone. Formatters know
+ * nothing else. Field names and meanings: docs/decision-log.md.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 
 #include "base/fqdn.h"
 #include "base/net_address.h"
+#include "inspect/dns_names.h"
 #include "policy/policy.h"
 #include "policy/reason.h"
 
@@ -24,36 +25,66 @@
 enum decision_event {
         DECISION_EVENT_CONNECTION = 0,
         DECISION_EVENT_ALARM,
+        DECISION_EVENT_QUERY,  /* what a client asked the DNS listener, and what it was answered */
+        DECISION_EVENT_PACKET, /* a packet that the kernel did not forward, or in audit mode would not have */
+        DECISION_EVENT_FLOW,   /* the end of what the kernel forwarded by a network rule */
+        DECISION_EVENT_SUMMARY, /* further decisions like one that has a record of its own; see records/denial_window.h */
 };
 
 enum decision_listener {
         DECISION_LISTENER_NONE = 0,
         DECISION_LISTENER_TRANSPARENT,
         DECISION_LISTENER_PROXY,
+        DECISION_LISTENER_DNS,
+        DECISION_LISTENER_FORWARD, /* no listener: the kernel's forwarding */
 };
 
-/* What the first bytes were taken for. */
+/* What the first bytes were taken for, or what the packet says of itself. */
 enum decision_protocol {
         DECISION_PROTOCOL_UNKNOWN = 0, /* the field is absent */
         DECISION_PROTOCOL_HTTPS,
         DECISION_PROTOCOL_HTTP,
         DECISION_PROTOCOL_TCP,
+        DECISION_PROTOCOL_UDP,
+        DECISION_PROTOCOL_ICMP, /* of either family */
+        DECISION_PROTOCOL_QUIC, /* a UDP datagram that is QUIC */
+        DECISION_PROTOCOL_DNS,  /* a query to the DNS listener */
+        DECISION_PROTOCOL_IP,   /* any other: its number is in ip_protocol */
+};
+
+/* What only queries have. */
+struct decision_dns {
+        uint16_t id;
+        uint16_t type;
+        uint16_t class;
+        uint16_t rcode;     /* with the upper bits of EDNS */
+        uint16_t flags;     /* the second 16 bits of the response's header; opcode and rcode in them do not matter */
+        uint16_t edns_size; /* payload the client takes; 0: a query without EDNS, and dnssec_ok means nothing */
+        uint32_t request_size;
+        uint32_t response_size;
+        bool dnssec_ok;
+        bool has_response; /* rcode, flags and response_size mean something */
 };
 
 struct decision {
         enum decision_event event;
         enum policy_action action;
-        enum reason reason;              /* connection events */
+        enum reason reason;              /* all events but alarms */
         char alarm[DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, "snat-nearly-exhausted" */
         enum decision_listener listener;
         enum decision_protocol protocol;
+        uint8_t ip_protocol;  /* DECISION_PROTOCOL_IP: the IP header's protocol or next header, "ip-47" */
         uint64_t time_us;     /* wall clock at the end */
         uint64_t duration_ms; /* from accept (later requests of a connection: from their first byte) to the end */
         uint64_t bytes_out;   /* client to origin */
         uint64_t bytes_in;
         struct net_endpoint client;
-        struct net_endpoint original; /* where a transparent client dialled; AF_UNSPEC for the proxy listener */
-        /* Where we connected to, or tried last; address AF_UNSPEC: never got that far. The port is the one asked for. */
+        /* Where a transparent client dialled, where a forwarded packet or flow goes; AF_UNSPEC for other listeners. */
+        struct net_endpoint original;
+        /*
+         * Where we connected to, or tried last; address AF_UNSPEC: never got that far. The port is the one asked for.
+         * Of packets and flows the same as original: an address is all that was asked for.
+         */
         struct net_endpoint destination;
         struct net_endpoint snat; /* our source; AF_UNSPEC when not connected */
         struct fqdn fqdn;         /* length 0: no name known */
@@ -65,6 +96,10 @@ struct decision {
         char alpn[DECISION_ALPN_SIZE];
         bool ech;
         bool has_tls; /* ech means something */
+        struct decision_dns dns;
+        uint64_t count; /* of decisions in a summary, the one with a record of its own not among them */
+        uint64_t first_time_us;
+        uint64_t last_time_us;
 };
 
 /* What sinks filter by, and the granularity at which lost decisions are counted. */
@@ -91,22 +126,27 @@ struct decision_field {
         uint64_t number;  /* NUMBER; BOOLEAN: 0 or 1 */
 };
 
-#define DECISION_FIELD_MAX 32
+#define DECISION_FIELD_MAX 40
 #define DECISION_TIME_SIZE 40
+#define DECISION_PROTOCOL_SIZE 8 /* "ip-255" */
+#define DECISION_FLAGS_SIZE 24   /* "qr,aa,tc,rd,ra,ad,cd" */
 
 /* The fields a decision has, in the order of docs/decision-log.md; those that are absent are not in it. */
 struct decision_fields {
         struct decision_field items[DECISION_FIELD_MAX];
         size_t count;
-        char time[DECISION_TIME_SIZE]; /* items point into these and into the decision */
+        char times[3][DECISION_TIME_SIZE]; /* items point into these and into the decision */
         char addresses[4][NET_ADDRESS_TEXT_SIZE];
+        char protocol[DECISION_PROTOCOL_SIZE];
+        char dns_names[3][DNS_NAME_TEXT_SIZE];
+        char dns_flags[DECISION_FLAGS_SIZE];
 };
 
 /* Lists the fields. They are borrowed from *decision and *ret, so neither may move. */
 void decision_fields(const struct decision *decision, struct decision_fields *ret);
 
-/* "https", "http" or "tcp"; "" when unknown. */
-const char *decision_protocol_name(enum decision_protocol protocol);
+/* "https", "udp", "ip-47"; "" when unknown. Returns buffer or a constant. */
+const char *decision_protocol_text(const struct decision *decision, char buffer[DECISION_PROTOCOL_SIZE]);
 
 /* What goes into the field reason: the row's text, for alarms the alarm, which need not end in NUL: *ret_length bytes. */
 const char *decision_reason_text(const struct decision *decision, size_t *ret_length);
