@@ -105,19 +105,20 @@ bool dns_cache_get(struct dns_cache *cache, const struct fqdn *name, int family,
         return true;
 }
 
-static bool is_known(const struct known_address *known, size_t count, const struct net_address *address)
+static struct known_address *find_known(struct known_address *known, size_t count, const struct net_address *address)
 {
         for (size_t i = 0; i < count; i++)
                 if (net_address_equal(&known[i].address, address))
-                        return true;
-        return false;
+                        return &known[i];
+        return NULL;
 }
 
 /* Appends each address of the entry that is not among the count ones of known and still recent. Returns the new count. */
 static size_t keep_history(const struct entry *entry, uint64_t now_ms, struct known_address *known, size_t count)
 {
         for (size_t i = 0; i < entry->known_count && count < DNS_CACHE_MAX_HISTORY; i++)
-                if (entry->known[i].recent_until_ms > now_ms && !is_known(known, count, &entry->known[i].address))
+                if (entry->known[i].recent_until_ms > now_ms &&
+                    find_known(known, count, &entry->known[i].address) == NULL)
                         known[count++] = entry->known[i];
         return count;
 }
@@ -164,7 +165,7 @@ void dns_cache_put_addresses(struct dns_cache *cache, const struct fqdn *name, i
         if (entry == NULL)
                 return;
         for (size_t i = 0; i < count && current_count < DNS_CACHE_MAX_ADDRESSES; i++)
-                if (!is_known(known, current_count, &addresses[i]))
+                if (find_known(known, current_count, &addresses[i]) == NULL)
                         known[current_count++] =
                                 (struct known_address){ addresses[i], expires_ms + DNS_LIFETIME_STALE_MS };
         size_t known_count = keep_history(entry, now_ms, known, current_count);
@@ -215,6 +216,42 @@ void dns_cache_put_failure(struct dns_cache *cache, const struct fqdn *name, int
                 return;
         }
         put_without_addresses(entry, kind, now_ms, DNS_LIFETIME_FAILURE_MS);
+}
+
+/* Behind the current answer's addresses, before those of older ones; those that are there count for longer. */
+static size_t add_told(const struct entry *entry, const struct net_address *addresses, size_t count,
+                       uint64_t recent_until_ms, struct known_address known[DNS_CACHE_MAX_HISTORY])
+{
+        size_t known_count = entry->current_count;
+
+        if (known_count > 0)
+                memcpy(known, entry->known, known_count * sizeof(*known));
+        for (size_t i = 0; i < count; i++) {
+                struct known_address *old = find_known(known, known_count, &addresses[i]);
+                if (old != NULL && old->recent_until_ms < recent_until_ms)
+                        old->recent_until_ms = recent_until_ms;
+                else if (old == NULL && known_count < DNS_CACHE_MAX_HISTORY)
+                        known[known_count++] = (struct known_address){ addresses[i], recent_until_ms };
+        }
+        return known_count;
+}
+
+void dns_cache_remember(struct dns_cache *cache, const struct fqdn *name, const struct net_address *addresses,
+                        size_t count, uint32_t ttl_s, uint64_t now_ms)
+{
+        struct known_address known[DNS_CACHE_MAX_HISTORY];
+        uint64_t recent_until_ms = now_ms + dns_lifetime_ms(ttl_s, DNS_LIFETIME_MAX_TTL_S) + DNS_LIFETIME_STALE_MS;
+        struct entry *entry = find_or_add(cache, name, addresses[0].family);
+
+        assert(count > 0);
+        if (entry == NULL)
+                return;
+        size_t known_count = add_told(entry, addresses, count, recent_until_ms, known);
+        known_count = keep_history(entry, now_ms, known, known_count);
+        if (same_addresses(entry, known, known_count))
+                memcpy(entry->known, known, known_count * sizeof(*known));
+        else
+                (void)replace_known(entry, known, entry->current_count, known_count); /* Out of memory: forgotten. */
 }
 
 bool dns_cache_recently_answered(const struct dns_cache *cache, const struct fqdn *name,

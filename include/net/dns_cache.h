@@ -56,6 +56,13 @@ void dns_cache_put_not_found(struct dns_cache *cache, const struct fqdn *name, i
 void dns_cache_put_failure(struct dns_cache *cache, const struct fqdn *name, int family, enum dns_cache_kind kind,
                            uint64_t now_ms);
 
+/*
+ * Notes addresses, all of one family, that a client was told of by other means for ttl_s seconds: they are recent answers
+ * for the name from now on, and the answer stays what it is.
+ */
+void dns_cache_remember(struct dns_cache *cache, const struct fqdn *name, const struct net_address *addresses,
+                        size_t count, uint32_t ttl_s, uint64_t now_ms);
+
 /* Whether the address was in an answer for the name whose TTL runs still or ran out at most 15 minutes ago. */
 bool dns_cache_recently_answered(const struct dns_cache *cache, const struct fqdn *name,
                                  const struct net_address *address, uint64_t now_ms);
