@@ -112,7 +112,7 @@ void config_check_sink(struct config_reader *reader, const struct config_yaml_no
         self->place = node->place;
         if (summarize != NULL && summarize->text != NULL && strcmp(summarize->text, "off") != 0)
                 config_reader_warning(reader, summarize->place,
-                                      "logging.summarize: this version writes no summaries: every record is written");
+                                      "logging.summarize: this version sums up refused packets only");
         if (kind == NULL || kind->text == NULL)
                 return;
         for (size_t i = 0; i < ARRAY_SIZE(sink_keys); i++) {

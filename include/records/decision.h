@@ -1,7 +1,7 @@
 /*
- * One decision: everything a record can say, filled along the way of a connection, query or flow and copied whole when it
- * ends. A value without pointers, so that it can wait in a ring after policy and connection are gone. Formatters know
- * nothing else. Field names and meanings: docs/decision-log.md.
+ * One decision: everything a record can say, filled along the way of a connection, query or flow and copied whole
+ * when it ends. A value without pointers, so that it can wait in a ring after policy and connection are gone.
+ * Formatters know nothing else. Field names and meanings: docs/decision-log.md.
  */
 #pragma once
 
@@ -25,10 +25,10 @@
 enum decision_event {
         DECISION_EVENT_CONNECTION = 0,
         DECISION_EVENT_ALARM,
-        DECISION_EVENT_QUERY,  /* what a client asked the DNS listener, and what it was answered */
-        DECISION_EVENT_PACKET, /* a packet that the kernel did not forward, or in audit mode would not have */
-        DECISION_EVENT_FLOW,   /* the end of what the kernel forwarded by a network rule */
-        DECISION_EVENT_SUMMARY, /* further decisions like one that has a record of its own; see records/denial_window.h */
+        DECISION_EVENT_QUERY,   /* what a client asked the DNS listener, and what it was answered */
+        DECISION_EVENT_PACKET,  /* a packet that the kernel did not forward, or in audit mode would not have */
+        DECISION_EVENT_FLOW,    /* the end of what the kernel forwarded by a network rule */
+        DECISION_EVENT_SUMMARY, /* more decisions like one that has a record of its own; see denial_window.h */
 };
 
 enum decision_listener {

@@ -157,6 +157,19 @@ def check_reasons_tested():
             yield f"tests/system/test_reasons.py: '{word}' is no reason"
 
 
+def check_fields_documented():
+    """docs/decision-log.md has a row for every field of a record and for every MESSAGE_ID."""
+    document = text(ROOT / "docs/decision-log.md")
+    rows = "".join(re.findall(r"^\|[^|]*\|", document, re.M))
+    code = "".join(text(path) for path in files("daemon/records/decision.c", "include/records/formatter_journal.h"))
+    fields = re.findall(r"\bADD_ARRAY\(\w+, \"([a-z_]+)\"", code) + re.findall(r"\badd_(?:text|number|time|boolean)\(\w+, \"([a-z_]+)\"", code)
+    for pair in re.findall(r"\badd_endpoint\(\w+, \"([a-z_]+)\", (?:\"([a-z_]+)\"|NULL)", code):
+        fields += [word for word in pair if word]
+    for word in fields + re.findall(r"\b[0-9a-f]{32}\b", code):
+        if f"`{word}`" not in rows:
+            yield f"docs/decision-log.md: no row for `{word}`"
+
+
 def check_architecture():
     """The where-is-what table of docs/ARCHITECTURE.md names every header under its folder."""
     path = ROOT / "docs/ARCHITECTURE.md"

@@ -100,6 +100,84 @@ static void the_message_says_what_happened_in_one_sentence(void **state)
                        "alarm snat-nearly-exhausted, 10.0.1.10, to [2001:db8::5]:443: 52000 of 64512 ports in use");
 }
 
+static void the_message_says_what_the_kernel_did_not_forward(void **state)
+{
+        struct decision decision = sample_packet();
+
+        (void)state;
+        assert_message(&decision, "denied quic 203.0.113.9:443 (www.example.com) from 10.1.0.4 (prod-weu): quic");
+        snprintf(decision.hint, sizeof(decision.hint), "allowed by 'udp 203.0.113.9:443'");
+        decision.fqdn.length = 0;
+        decision.protocol = DECISION_PROTOCOL_UDP;
+        decision.reason = REASON_NO_NETWORK_RULE;
+        assert_message(&decision, "denied udp 203.0.113.9:443 from 10.1.0.4 (prod-weu): no-network-rule; hint: allowed "
+                                  "by 'udp 203.0.113.9:443'");
+        decision.hint[0] = '\0';
+        decision.destination = sample_endpoint("2001:db8::5", 0);
+        decision.protocol = DECISION_PROTOCOL_ICMP;
+        decision.reason = REASON_ICMP;
+        assert_message(&decision, "denied icmp [2001:db8::5] from 10.1.0.4 (prod-weu): icmp");
+        decision.action = POLICY_AUDIT;
+        decision.protocol = DECISION_PROTOCOL_IP;
+        decision.ip_protocol = 47;
+        assert_message(&decision, "let through for audit ip-47 [2001:db8::5] from 10.1.0.4 (prod-weu): icmp");
+}
+
+static void the_message_says_how_a_flow_ended(void **state)
+{
+        struct decision decision = sample_flow();
+
+        (void)state;
+        assert_message(&decision, "udp ntp.ubuntu.com 203.0.113.4:123 from 10.1.0.4 (prod-weu) ended: completed, as "
+                                  "10.0.1.10, 76 bytes out, 77 in, 30012 ms");
+        decision.fqdn.length = 0;
+        decision.reason = REASON_NO_NETWORK_RULE;
+        decision.action = POLICY_AUDIT;
+        decision.destination = sample_endpoint("2001:db8::5", 22);
+        decision.protocol = DECISION_PROTOCOL_TCP;
+        assert_message(&decision, "let through for audit tcp [2001:db8::5]:22 from 10.1.0.4 (prod-weu) ended: "
+                                  "no-network-rule, as 10.0.1.10, 76 bytes out, 77 in, 30012 ms");
+}
+
+static void the_message_says_what_was_asked_of_dns(void **state)
+{
+        struct decision decision = sample_query();
+
+        (void)state;
+        assert_message(&decision, "refused query AAAA example.com from 10.1.0.4 (prod-weu): no-rule");
+        decision.action = POLICY_ALLOW;
+        decision.reason = REASON_COMPLETED;
+        decision.dns.rcode = 3;
+        decision.dns.type = 65280;
+        assert_message(&decision, "allowed query TYPE65280 example.com from 10.1.0.4 (prod-weu): completed, NXDOMAIN");
+        decision.dns.has_response = false;
+        decision.reason = REASON_RESOLVE_TIMEOUT;
+        assert_message(&decision, "allowed query TYPE65280 example.com from 10.1.0.4 (prod-weu): resolve-timeout");
+        decision.action = POLICY_DENY;
+        decision.reason = REASON_BAD_QUERY;
+        decision.fqdn.length = 0;
+        decision.dns.type = decision.dns.class = 0;
+        assert_message(&decision, "refused query from 10.1.0.4 (prod-weu): bad-query");
+}
+
+static void the_message_of_a_summary_is_how_many_more_and_the_first_one(void **state)
+{
+        struct decision query = sample_query();
+        struct decision packet = sample_packet();
+        struct decision connection;
+
+        (void)state;
+        sample_full(&connection);
+        connection.hint[0] = '\0';
+        query = sample_summary(&query);
+        packet = sample_summary(&packet);
+        connection = sample_summary(&connection);
+        assert_message(&query, "12 more like: refused query AAAA example.com from 10.1.0.4 (prod-weu): no-rule");
+        assert_message(&packet,
+                       "12 more like: denied quic 203.0.113.9:443 (www.example.com) from 10.1.0.4 (prod-weu): quic");
+        assert_message(&connection, "12 more like: denied https example.com:443 from 10.1.0.4 (prod-weu): no-rule");
+}
+
 static void priority_and_message_id_follow_event_and_action(void **state)
 {
         static const struct {
@@ -112,6 +190,11 @@ static void priority_and_message_id_follow_event_and_action(void **state)
                 { DECISION_EVENT_CONNECTION, POLICY_AUDIT, "5", FORMATTER_JOURNAL_ID_CONNECTION },
                 { DECISION_EVENT_CONNECTION, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_CONNECTION },
                 { DECISION_EVENT_ALARM, POLICY_ALLOW, "4", FORMATTER_JOURNAL_ID_ALARM },
+                { DECISION_EVENT_QUERY, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_QUERY },
+                { DECISION_EVENT_QUERY, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_QUERY },
+                { DECISION_EVENT_PACKET, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_PACKET },
+                { DECISION_EVENT_FLOW, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_FLOW },
+                { DECISION_EVENT_SUMMARY, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_SUMMARY },
         };
 
         (void)state;
@@ -157,29 +240,60 @@ static void every_byte_value_stays_inside_its_field(void **state)
         }
 }
 
-static void texts_that_fill_their_arrays_fit(void **state)
+/* An id that two events share would make them one to everybody who selects by it. */
+static void each_event_has_an_id_of_its_own(void **state)
 {
-        struct decision decision;
+        static const char *const ids[] = { FORMATTER_JOURNAL_ID_CONNECTION, FORMATTER_JOURNAL_ID_ALARM,
+                                           FORMATTER_JOURNAL_ID_QUERY,      FORMATTER_JOURNAL_ID_PACKET,
+                                           FORMATTER_JOURNAL_ID_FLOW,       FORMATTER_JOURNAL_ID_SUMMARY };
 
         (void)state;
-        sample_full(&decision);
-        memset(decision.hint, '\n', sizeof(decision.hint));
-        memset(decision.cluster, '\n', sizeof(decision.cluster));
-        memset(decision.feature, '\n', sizeof(decision.feature));
-        memset(decision.rule, '\n', sizeof(decision.rule));
-        memset(decision.alpn, '\n', sizeof(decision.alpn));
-        memset(decision.connection_id, '\n', sizeof(decision.connection_id));
-        memset(decision.fqdn.text, '\n', FQDN_MAX_LENGTH);
-        decision.fqdn.length = FQDN_MAX_LENGTH;
-        for (unsigned action = 0; action < 3; action++) {
-                decision.action = (enum policy_action)action;
-                format_and_parse(&decision, &sample_stamp);
-                assert_int_equal(record.count, 31);
+        for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+                assert_int_equal(strlen(ids[i]), 32);
+                assert_int_equal(strspn(ids[i], "0123456789abcdef"), 32);
+                for (size_t other = 0; other < i; other++)
+                        assert_string_not_equal(ids[i], ids[other]);
         }
-        decision.event = DECISION_EVENT_ALARM;
-        memset(decision.alarm, '\n', sizeof(decision.alarm));
+}
+
+static void every_field_of_a_query_is_there_in_upper_case(void **state)
+{
+        struct decision decision = sample_query();
+
+        (void)state;
         format_and_parse(&decision, &sample_stamp);
-        assert_int_equal(receiver_find(&record, "AKSEGRESS_REASON")->value_length, DECISION_ALARM_SIZE);
+        receiver_assert(&record, "AKSEGRESS_QUERY_ID", "4660");
+        receiver_assert(&record, "AKSEGRESS_QUERY_TYPE", "AAAA");
+        receiver_assert(&record, "AKSEGRESS_QUERY_CLASS", "IN");
+        receiver_assert(&record, "AKSEGRESS_REQUEST_SIZE", "40");
+        receiver_assert(&record, "AKSEGRESS_RESPONSE_CODE", "REFUSED");
+        receiver_assert(&record, "AKSEGRESS_RESPONSE_FLAGS", "qr,rd,ra");
+        receiver_assert(&record, "AKSEGRESS_RESPONSE_SIZE", "97");
+        receiver_assert(&record, "AKSEGRESS_EDNS_SIZE", "1232");
+        receiver_assert(&record, "AKSEGRESS_DNSSEC_OK", "true");
+        receiver_assert_absent(&record, "AKSEGRESS_COUNT");
+        decision = sample_summary(&decision);
+        format_and_parse(&decision, &sample_stamp);
+        receiver_assert(&record, "AKSEGRESS_COUNT", "12");
+        receiver_assert(&record, "AKSEGRESS_FIRST_TIME", "2024-07-01T10:34:46.000124Z");
+        receiver_assert(&record, "AKSEGRESS_LAST_TIME", "2024-07-01T10:34:55.999999Z");
+        receiver_assert_absent(&record, "AKSEGRESS_QUERY_ID");
+}
+
+static void the_largest_records_of_all_events_fit_whatever_bytes_they_hold(void **state)
+{
+        (void)state;
+        for (unsigned i = 0; i < 255 * SAMPLE_LARGEST_COUNT; i++) {
+                struct decision decision;
+
+                sample_largest(&decision, i % SAMPLE_LARGEST_COUNT, 1 + (int)(i / SAMPLE_LARGEST_COUNT));
+                format_and_parse(&decision, &sample_stamp);
+                assert_in_range(record.count, 24, 40);
+                assert_int_equal(receiver_find(&record, "AKSEGRESS_HINT")->value_length, POLICY_HINT_SIZE);
+                assert_int_equal(receiver_find(&record, "AKSEGRESS_FQDN")->value_length, FQDN_MAX_LENGTH);
+                if (decision.event == DECISION_EVENT_ALARM)
+                        assert_int_equal(receiver_find(&record, "AKSEGRESS_REASON")->value_length, DECISION_ALARM_SIZE);
+        }
 }
 
 int main(void)
@@ -187,10 +301,16 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(every_field_of_a_full_decision_is_there_and_right),
                 cmocka_unit_test(the_message_says_what_happened_in_one_sentence),
+                cmocka_unit_test(the_message_says_what_the_kernel_did_not_forward),
+                cmocka_unit_test(the_message_says_how_a_flow_ended),
+                cmocka_unit_test(the_message_says_what_was_asked_of_dns),
+                cmocka_unit_test(the_message_of_a_summary_is_how_many_more_and_the_first_one),
                 cmocka_unit_test(priority_and_message_id_follow_event_and_action),
                 cmocka_unit_test(what_is_not_known_is_left_out),
                 cmocka_unit_test(every_byte_value_stays_inside_its_field),
-                cmocka_unit_test(texts_that_fill_their_arrays_fit),
+                cmocka_unit_test(each_event_has_an_id_of_its_own),
+                cmocka_unit_test(every_field_of_a_query_is_there_in_upper_case),
+                cmocka_unit_test(the_largest_records_of_all_events_fit_whatever_bytes_they_hold),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,159 @@ static void an_alarm_has_its_text_as_reason_and_no_action(void **state)
         json_decref(record);
 }
 
+/* The record is this object and nothing else; the stamp's fields are added here. The caller has packed it for us. */
+static void assert_record(const struct decision *decision, json_t *expected)
+{
+        json_t *record = format_and_parse(decision, &(struct formatter_stamp){ .seq = 1, .instance = "x" });
+
+        assert_non_null(expected);
+        assert_int_equal(json_object_set_new(expected, "seq", json_integer(1)), 0);
+        assert_int_equal(json_object_set_new(expected, "instance", json_string("x")), 0);
+        if (!json_equal(record, expected))
+                fail_msg("%s", json_dumps(record, JSON_INDENT(1)));
+        json_decref(expected);
+        json_decref(record);
+}
+
+static void a_packet_carries_the_address_it_asked_for_twice_and_no_bytes(void **state)
+{
+        struct decision decision = sample_packet();
+
+        (void)state;
+        assert_record(&decision,
+                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:i}", "time",
+                                "2024-07-01T10:34:56.000123Z", "event", "packet", "action", "deny", "reason", "quic",
+                                "cluster", "prod-weu", "protocol", "quic", "listener", "forward", "client_ip",
+                                "10.1.0.4", "client_port", 40222, "fqdn", "www.example.com", "original_ip",
+                                "203.0.113.9", "destination_ip", "203.0.113.9", "destination_port", 443));
+}
+
+static void a_flow_has_the_fields_of_a_connection(void **state)
+{
+        struct decision decision = sample_flow();
+
+        (void)state;
+        assert_record(&decision,
+                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:i,"
+                                " s:s, s:i, s:i, s:i, s:i}",
+                                "time", "2024-07-01T10:34:56.000123Z", "event", "flow", "action", "allow", "reason",
+                                "completed", "cluster", "prod-weu", "feature", "allow", "rule", "aksegressd.yaml:7",
+                                "protocol", "udp", "listener", "forward", "client_ip", "10.1.0.4", "client_port", 40222,
+                                "fqdn", "ntp.ubuntu.com", "original_ip", "203.0.113.4", "destination_ip", "203.0.113.4",
+                                "destination_port", 123, "snat_ip", "10.0.1.10", "snat_port", 40222, "bytes_out", 76,
+                                "bytes_in", 77, "duration_ms", 30012));
+}
+
+/* What each query of the tests below has, with what the test adds. */
+static json_t *expected_query(const char *event, json_t *added)
+{
+        json_t *expected =
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "time", "2024-07-01T10:34:56.000123Z",
+                          "event", event, "action", "deny", "reason", "no-rule", "cluster", "prod-weu", "protocol",
+                          "dns", "listener", "dns", "client_ip", "10.1.0.4", "fqdn", "example.com");
+
+        assert_non_null(added);
+        assert_int_equal(json_object_update_new(expected, added), 0);
+        return expected;
+}
+
+static void a_query_says_what_was_asked_and_answered(void **state)
+{
+        struct decision decision = sample_query();
+
+        (void)state;
+        assert_record(&decision,
+                      expected_query("query", json_pack("{s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:b}",
+                                                        "client_port", 40222, "duration_ms", 2, "query_id", 4660,
+                                                        "query_type", "AAAA", "query_class", "IN", "response_code",
+                                                        "REFUSED", "response_flags", "qr,rd,ra", "request_size", 40,
+                                                        "response_size", 97, "edns_size", 1232, "dnssec_ok", 1)));
+}
+
+static void a_query_that_was_not_answered_or_had_no_edns_does_not_say_how(void **state)
+{
+        struct decision decision = sample_query();
+
+        (void)state;
+        decision.dns.has_response = false;
+        decision.dns.edns_size = 0;
+        assert_record(&decision,
+                      expected_query("query", json_pack("{s:i, s:i, s:i, s:s, s:s, s:i}", "client_port", 40222,
+                                                        "duration_ms", 2, "query_id", 4660, "query_type", "AAAA",
+                                                        "query_class", "IN", "request_size", 40)));
+        decision.dns.type = decision.dns.class = 0; /* no question could be read */
+        assert_record(&decision,
+                      expected_query("query", json_pack("{s:i, s:i, s:i, s:i}", "client_port", 40222, "duration_ms", 2,
+                                                        "query_id", 4660, "request_size", 40)));
+}
+
+static void every_flag_of_a_response_has_its_name(void **state)
+{
+        static const struct {
+                uint16_t flags;
+                const char *text;
+        } cases[] = {
+                { 0x8000, "qr" }, { 0x0400, "aa" }, { 0x0200, "tc" }, { 0x0100, "rd" },
+                { 0x0080, "ra" }, { 0x0020, "ad" }, { 0x0010, "cd" }, { 0xffff, "qr,aa,tc,rd,ra,ad,cd" },
+                { 0x784f, NULL }, /* opcode, the bit that must be zero, rcode */
+        };
+        struct decision decision = sample_query();
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                decision.dns.flags = cases[i].flags;
+                json_t *record = format_and_parse(&decision, &sample_stamp);
+                const json_t *flags = json_object_get(record, "response_flags");
+                if (cases[i].text == NULL)
+                        assert_null(flags);
+                else
+                        assert_string_equal(json_string_value(flags), cases[i].text);
+                json_decref(record);
+        }
+}
+
+static void a_summary_says_how_many_and_when(void **state)
+{
+        struct decision query = sample_query();
+        struct decision packet = sample_packet();
+        struct decision summary = sample_summary(&query);
+
+        (void)state;
+        assert_record(&summary,
+                      expected_query("summary", json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:i, s:s, s:s}",
+                                                          "query_type", "AAAA", "query_class", "IN", "response_code",
+                                                          "REFUSED", "response_flags", "qr,rd,ra", "request_size", 40,
+                                                          "response_size", 97, "edns_size", 1232, "dnssec_ok", 1,
+                                                          "count", 12, "first_time", "2024-07-01T10:34:46.000124Z",
+                                                          "last_time", "2024-07-01T10:34:55.999999Z")));
+        summary = sample_summary(&packet);
+        json_t *record = format_and_parse(&summary, &sample_stamp);
+        assert_null(json_object_get(record, "bytes_out"));
+        assert_null(json_object_get(record, "query_type"));
+        json_decref(record);
+        summary.listener = DECISION_LISTENER_PROXY;
+        record = format_and_parse(&summary, &sample_stamp);
+        assert_non_null(json_object_get(record, "bytes_out"));
+        assert_null(json_object_get(record, "duration_ms"));
+        json_decref(record);
+}
+
+static void a_protocol_without_a_name_is_written_by_its_number(void **state)
+{
+        struct decision decision = sample_packet();
+
+        (void)state;
+        decision.protocol = DECISION_PROTOCOL_IP;
+        for (unsigned number = 0; number < 256; number++) {
+                char expected[16];
+                snprintf(expected, sizeof(expected), "ip-%u", number);
+                decision.ip_protocol = (uint8_t)number;
+                json_t *record = format_and_parse(&decision, &sample_stamp);
+                assert_string_equal(json_string_value(json_object_get(record, "protocol")), expected);
+                json_decref(record);
+        }
+}
+
 static void a_port_asked_for_is_there_without_an_address(void **state)
 {
         struct decision decision = sample_numbered(0, POLICY_DENY);
@@ -105,15 +258,15 @@ static void every_reason_action_protocol_and_listener_has_a_name(void **state)
         for (unsigned i = 0; i < REASON_COUNT; i++) {
                 decision.reason = (enum reason)i;
                 decision.action = (enum policy_action)(i % 3);
-                decision.protocol = (enum decision_protocol)(i % 4);
-                decision.listener = (enum decision_listener)(i % 3);
+                decision.protocol = (enum decision_protocol)(i % 9);
+                decision.listener = (enum decision_listener)(i % 5);
                 json_t *record = format_and_parse(&decision, &sample_stamp);
                 assert_string_equal(json_string_value(json_object_get(record, "reason")),
                                     reason_row(decision.reason)->text);
                 assert_string_equal(json_string_value(json_object_get(record, "action")),
                                     policy_action_name(decision.action));
-                assert_true((json_object_get(record, "protocol") == NULL) == (i % 4 == 0));
-                assert_true((json_object_get(record, "listener") == NULL) == (i % 3 == 0));
+                assert_true((json_object_get(record, "protocol") == NULL) == (i % 9 == 0));
+                assert_true((json_object_get(record, "listener") == NULL) == (i % 5 == 0));
                 json_decref(record);
         }
 }
@@ -164,22 +317,21 @@ static void every_byte_value_in_every_text_gives_one_line_that_parses(void **sta
         }
 }
 
-static void texts_that_fill_their_arrays_with_the_longest_escapes_fit(void **state)
+/* formatter_json_body ends the program when a record does not fit. */
+static void the_largest_records_of_all_events_fit_whatever_bytes_they_hold(void **state)
 {
-        (void)state;
-        for (unsigned byte = 1; byte < 256; byte++) {
-                struct decision decision;
-                struct text_field fields[8];
+        size_t longest = 0;
 
-                sample_full(&decision);
-                size_t count = list_text_fields(&decision, fields);
-                for (size_t i = 0; i < count; i++)
-                        memset(fields[i].array, (int)byte, fields[i].size);
-                decision.fqdn.length = FQDN_MAX_LENGTH;
-                decision.time_us = UINT64_MAX;
-                decision.bytes_in = INT64_MAX;
-                decision.bytes_out = INT64_MAX;
-                decision.duration_ms = INT64_MAX;
+        (void)state;
+        for (unsigned i = 0; i < 255 * SAMPLE_LARGEST_COUNT; i++) {
+                unsigned byte = 1 + i / SAMPLE_LARGEST_COUNT;
+                char body[FORMATTER_BODY_SIZE];
+                struct decision decision;
+
+                sample_largest(&decision, i % SAMPLE_LARGEST_COUNT, (int)byte);
+                size_t length = formatter_json_body(&decision, body);
+                if (length > longest)
+                        longest = length;
                 json_t *record = format_and_parse(&decision, &sample_stamp);
                 if (byte < 0x80) {
                         assert_int_equal(json_string_length(json_object_get(record, "rule")), DECISION_RULE_SIZE);
@@ -187,6 +339,7 @@ static void texts_that_fill_their_arrays_with_the_longest_escapes_fit(void **sta
                 }
                 json_decref(record);
         }
+        assert_in_range(longest, FORMATTER_BODY_SIZE * 3 / 4, FORMATTER_BODY_SIZE); /* These are the largest. */
 }
 
 static void valid_utf8_is_kept_and_everything_else_replaced(void **state)
@@ -239,10 +392,17 @@ int main(void)
                 cmocka_unit_test(every_field_of_a_full_decision_is_there_and_right),
                 cmocka_unit_test(what_is_not_known_is_left_out),
                 cmocka_unit_test(an_alarm_has_its_text_as_reason_and_no_action),
+                cmocka_unit_test(a_packet_carries_the_address_it_asked_for_twice_and_no_bytes),
+                cmocka_unit_test(a_flow_has_the_fields_of_a_connection),
+                cmocka_unit_test(a_query_says_what_was_asked_and_answered),
+                cmocka_unit_test(a_query_that_was_not_answered_or_had_no_edns_does_not_say_how),
+                cmocka_unit_test(every_flag_of_a_response_has_its_name),
+                cmocka_unit_test(a_summary_says_how_many_and_when),
+                cmocka_unit_test(a_protocol_without_a_name_is_written_by_its_number),
                 cmocka_unit_test(a_port_asked_for_is_there_without_an_address),
                 cmocka_unit_test(every_reason_action_protocol_and_listener_has_a_name),
                 cmocka_unit_test(every_byte_value_in_every_text_gives_one_line_that_parses),
-                cmocka_unit_test(texts_that_fill_their_arrays_with_the_longest_escapes_fit),
+                cmocka_unit_test(the_largest_records_of_all_events_fit_whatever_bytes_they_hold),
                 cmocka_unit_test(valid_utf8_is_kept_and_everything_else_replaced),
                 cmocka_unit_test(random_bytes_always_give_a_line_that_parses),
         };

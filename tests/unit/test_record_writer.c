@@ -100,6 +100,44 @@ static void each_sink_takes_what_its_filter_says(void **state)
         free(cluster_name);
 }
 
+static void queries_packets_flows_and_summaries_are_taken_by_their_action(void **state)
+{
+        static const char *const denied[] = { "query", "packet", "summary" };
+        struct decision query = sample_query();
+        const struct decision packet = sample_packet();
+        const struct decision flow = sample_flow();
+        const struct decision summary = sample_summary(&packet);
+        struct setup setup = { 0 };
+        struct lines first = { 0 };
+        struct lines second = { 0 };
+
+        (void)state;
+        add_sink(&setup, CONFIG_SINK_FILE, first_path);
+        struct config_sink *sink = add_sink(&setup, CONFIG_SINK_FILE, second_path);
+        sink->takes_deny = false;
+        sink->takes_allow = true;
+        struct record_writer *writer = start(&setup, 1);
+        record_writer_push(writer, 0, &query);
+        record_writer_push(writer, 0, &packet);
+        record_writer_push(writer, 0, &flow);
+        record_writer_push(writer, 0, &summary);
+        query.action = POLICY_ALLOW;
+        record_writer_push(writer, 0, &query);
+        record_writer_free(writer);
+        read_lines(first_path, &first);
+        read_lines(second_path, &second);
+        assert_int_equal(first.count, ARRAY_SIZE(denied));
+        for (size_t i = 0; i < ARRAY_SIZE(denied); i++)
+                assert_string_equal(text(first.records[i], "event"), denied[i]);
+        assert_int_equal(second.count, 2);
+        assert_string_equal(text(second.records[0], "event"), "flow");
+        assert_string_equal(text(second.records[1], "event"), "query");
+        assert_int_equal(check_sequence(&first), 0);
+        assert_int_equal(check_sequence(&second), 0);
+        free_lines(&first);
+        free_lines(&second);
+}
+
 static void every_record_is_once_in_the_old_or_the_new_file_after_a_rename(void **state)
 {
         struct setup setup = { 0 };
@@ -288,6 +326,7 @@ int main(void)
                 WRITER_TEST(a_record_after_a_quiet_time_is_written_at_once),
                 WRITER_TEST(what_is_counted_as_written_gets_into_the_file_without_more_records),
                 WRITER_TEST(each_sink_takes_what_its_filter_says),
+                WRITER_TEST(queries_packets_flows_and_summaries_are_taken_by_their_action),
                 WRITER_TEST(every_record_is_once_in_the_old_or_the_new_file_after_a_rename),
                 WRITER_TEST(a_reload_keeps_seq_and_instance_and_replaces_the_filter),
                 WRITER_TEST(a_sink_that_a_reload_closes_writes_what_it_has),
