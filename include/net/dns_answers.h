@@ -11,7 +11,7 @@
 
 #include "base/compiler.h"
 #include "base/fqdn.h"
-#include "inspect/dns_message.h"
+#include "inspect/dns_answer.h"
 
 #define DNS_ANSWERS_STALE_TTL_S 30 /* what a stale answer is given on with (RFC 8767 5.2) */
 
