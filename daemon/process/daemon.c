@@ -158,6 +158,8 @@ static const char *fixed_setting_changed(const struct config *old, const struct 
                 return "listen.transparent";
         if (!same_listener(&old->proxy, &new->proxy))
                 return "listen.proxy";
+        if (!same_listener(&old->dns, &new->dns))
+                return "listen.dns";
         if (old->workers != new->workers)
                 return "workers";
         return NULL;
