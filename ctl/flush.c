@@ -1,12 +1,16 @@
+#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "kernel/nftables.h"
 #include "kernel/policy_routing.h"
+#include "kernel/source_barrier.h"
 
 #define ERROR_SIZE 512
+#define LOG_GROUPS "/proc/net/netfilter/nfnetlink_log"
 
 static bool parse_options(int argc, char **argv, bool *ret_json)
 {
@@ -23,25 +27,79 @@ static bool parse_options(int argc, char **argv, bool *ret_json)
         return argc == optind;
 }
 
-/* The table first: while it marks packets, the rule that delivers them must stay. */
+/* Whether some process of this network namespace listens to the packet log, as a daemon does for as long as it runs. */
+static bool daemon_runs(void)
+{
+        FILE *stream = fopen(LOG_GROUPS, "re");
+        bool found = false;
+        unsigned group;
+
+        while (stream != NULL && !found && fscanf(stream, "%u%*[^\n]", &group) == 1)
+                found = group == RULESET_LOG_GROUP;
+        if (stream != NULL)
+                (void)fclose(stream);
+        return found;
+}
+
+/* 0 or -errno; where a family is missing there is nothing to switch off. */
+static int switch_off(const char *path)
+{
+        FILE *stream = fopen(path, "we");
+        int r = 0;
+
+        if (stream == NULL)
+                return errno == ENOENT ? 0 : -errno;
+        if (fputs("0\n", stream) == EOF)
+                r = -errno;
+        if (fclose(stream) == EOF && r == 0)
+                r = -errno;
+        return r;
+}
+
+/* What comes from the spokes may not go out unjudged, and from its own address, once nothing stops it any more. */
+static int stop_forwarding(char *error, size_t error_size)
+{
+        static const char *const paths[] = { "/proc/sys/net/ipv4/ip_forward",
+                                             "/proc/sys/net/ipv6/conf/all/forwarding" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                int r = switch_off(paths[i]);
+                if (r < 0) {
+                        snprintf(error, error_size, "forwarding cannot be switched off: %s: %s", paths[i],
+                                 strerror(-r));
+                        return r;
+                }
+        }
+        return 0;
+}
+
+/* The table before the routing: while it marks packets, the rule that delivers them must stay. */
+static int flush(char *error, size_t error_size)
+{
+        int r = stop_forwarding(error, error_size);
+
+        if (r == 0)
+                r = nftables_flush(error, error_size);
+        if (r == 0)
+                r = policy_routing_remove(RULESET_STEERING_MARK, error, error_size);
+        return r == 0 ? source_barrier_remove(error, error_size) : r;
+}
+
 enum exit_status command_flush(int argc, char **argv)
 {
-        char error[ERROR_SIZE] = "";
-        bool json = false, failed = false;
+        char error[ERROR_SIZE] = "a daemon runs here and would put everything back: stop it first (systemctl stop "
+                                 "aksegressd)";
+        bool json = false, failed;
 
         if (!parse_options(argc, argv, &json))
                 return EXIT_USAGE;
-        if (nftables_flush(error, sizeof(error)) < 0) {
-                fprintf(stderr, "aksegressctl: the table inet aksegressd stays: %s\n", error);
-                failed = true;
-        }
-        if (!failed && policy_routing_remove(NFTABLES_STEERING_MARK, error, sizeof(error)) < 0) {
-                fprintf(stderr, "aksegressctl: the routing rule stays: %s\n", error);
-                failed = true;
-        }
+        failed = daemon_runs() || flush(error, sizeof(error)) < 0;
+        if (failed)
+                fprintf(stderr, "aksegressctl: nothing more is removed: %s\n", error);
         if (json)
                 printf("{\"flushed\":%s}\n", failed ? "false" : "true");
         else if (!failed)
-                puts("flushed: table inet aksegressd and its routing rule are gone");
+                puts("flushed: the table inet aksegressd and its routing rules are gone; forwarding is off "
+                     "(net.ipv4.ip_forward, net.ipv6.conf.all.forwarding)");
         return failed || fflush(stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
 }

@@ -272,6 +272,17 @@ enum net_address_class net_address_classify(const struct net_address *address)
         return NET_ADDRESS_PUBLIC;
 }
 
+size_t net_address_special_count(void)
+{
+        return ARRAY_SIZE(special_prefixes);
+}
+
+enum net_address_class net_address_special(size_t index, struct net_prefix *ret_prefix)
+{
+        *ret_prefix = special_prefixes[index].prefix;
+        return special_prefixes[index].class;
+}
+
 const char *net_address_class_name(enum net_address_class class)
 {
         static const char *const names[] = {

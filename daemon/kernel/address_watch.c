@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "kernel/rtnetlink.h"
+#include "kernel/netlink_watch.h"
 
 #define DUMP_ATTEMPTS 8
-#define MAX_ADDRESSES 8192    /* Azure gives an interface 256; more than this is no appliance of ours */
-#define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
+#define MAX_ADDRESSES 8192 /* Azure gives an interface 256; more than this is no appliance of ours */
+#define DATAGRAMS_PER_TURN 64
 
 /* One address on one interface. The same address may be on several. */
 struct entry {
@@ -23,16 +23,14 @@ struct entry {
 };
 
 struct address_watch {
-        struct mnl_socket *socket;
-        struct event *readable;
+        struct netlink_watch *messages;
         address_watch_fn on_change;
         void *context;
         unsigned loopback; /* index of lo */
         struct entry *entries;
         size_t count;
         size_t capacity;
-        bool lost; /* a change could not be kept: read everything anew */
-        char buffer[RTNETLINK_BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+        bool lost; /* a change was not told or could not be kept: read everything anew */
 };
 
 static struct entry *find_entry(struct address_watch *watch, const struct entry *wanted)
@@ -189,7 +187,7 @@ static int dump(struct address_watch *watch)
                 header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
                 message = mnl_nlmsg_put_extra_header(header, sizeof(*message));
                 message->ifa_family = AF_UNSPEC;
-                r = rtnetlink_request(header, on_message, watch);
+                r = netlink_request(NETLINK_ROUTE, header, on_message, watch);
         }
         return r;
 }
@@ -213,27 +211,19 @@ static int read_all(struct address_watch *watch)
         return 0;
 }
 
-/* Applies what has arrived. False: messages were lost, for want of the kernel's buffer or of memory. */
-static bool read_messages(struct address_watch *watch)
+static void on_lost(void *context)
 {
-        for (unsigned i = 0; i < MESSAGES_PER_EVENT; i++) {
-                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
-                if (length == -1)
-                        return errno == EAGAIN || errno == EINTR;
-                (void)mnl_cb_run(watch->buffer, (size_t)length, 0, 0, on_message,
-                                 watch); /* What is no message is passed over. */
-        }
-        return true;
+        struct address_watch *watch = context;
+
+        watch->lost = true;
 }
 
-static void on_readable(evutil_socket_t descriptor, short events, void *context)
+static void on_turn_end(void *context)
 {
         struct address_watch *watch = context;
         int r = 0;
 
-        (void)descriptor;
-        (void)events;
-        if (!read_messages(watch) || watch->lost)
+        if (watch->lost)
                 r = read_all(watch);
         if (r < 0) {
                 watch->lost = true; /* Tried again with the next change. */
@@ -242,17 +232,22 @@ static void on_readable(evutil_socket_t descriptor, short events, void *context)
         }
 }
 
+static const struct netlink_watch_handlers handlers = {
+        .on_message = on_message,
+        .on_lost = on_lost,
+        .on_turn_end = on_turn_end,
+};
+
 static int start(struct address_watch *watch, struct event_base *base)
 {
-        int r = rtnetlink_open(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, &watch->socket);
+        int r = netlink_watch_new(base, NETLINK_ROUTE, DATAGRAMS_PER_TURN, &handlers, watch, &watch->messages);
 
-        if (r < 0)
-                return r;
-        watch->readable = event_new(base, mnl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST, on_readable, watch);
-        if (watch->readable == NULL || event_add(watch->readable, NULL) == -1)
-                return -ENOMEM;
+        if (r == 0)
+                r = netlink_watch_join(watch->messages, RTNLGRP_IPV4_IFADDR);
+        if (r == 0)
+                r = netlink_watch_join(watch->messages, RTNLGRP_IPV6_IFADDR);
         /* Subscribed before: a change during the dump is told again and means nothing the second time. */
-        return read_all(watch);
+        return r < 0 ? r : read_all(watch);
 }
 
 int address_watch_new(struct event_base *base, address_watch_fn on_change, void *context, struct address_watch **ret)
@@ -278,10 +273,7 @@ void address_watch_free(struct address_watch *watch)
 {
         if (watch == NULL)
                 return;
-        if (watch->readable != NULL)
-                event_free(watch->readable);
-        if (watch->socket != NULL)
-                mnl_socket_close(watch->socket);
+        netlink_watch_free(watch->messages);
         free(watch->entries);
         free(watch);
 }

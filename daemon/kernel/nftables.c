@@ -2,162 +2,19 @@
 
 #include <errno.h>
 #include <nftables/libnftables.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TABLE "inet aksegressd"
+#define OBJECT_NAME_SIZE 256 /* NFT_NAME_MAXLEN */
 
-/*
- * At start whatever an earlier daemon left is deleted in the same transaction; adding first keeps the deletion from failing
- * where there is no table yet.
- */
+/* Adding first keeps the deletion from failing where there is no table yet. */
 static const char replacing[] = "add table " TABLE "\n"
                                 "delete table " TABLE "\n";
 
-/*
- * A reload changes rules and elements but keeps the chains: the hooks of a new chain are registered one after the other,
- * and a SYN that passed the new chain before the change and the old one after it would be steered by neither.
- */
-static const char updating[] = "flush table " TABLE "\n"
-                               "flush set " TABLE " steered_ports\n";
-
-static const char opening[] = "table " TABLE " {\n";
-
-/*
- * Connections to the transparent listener are not tracked: they would fill the conntrack table, and with the daemon gone
- * nothing may pass as "established". Their packets carry the original destination in the one direction and come from it,
- * an address that is not ours, in the other.
- */
-static const char untracked_chains[] = "        chain untracked_prerouting {\n"
-                                       "                type filter hook prerouting priority raw; policy accept;\n"
-                                       "                fib daddr type != local tcp dport @steered_ports notrack\n"
-                                       "        }\n"
-                                       "        chain untracked_output {\n"
-                                       "                type filter hook output priority raw; policy accept;\n"
-                                       "                fib saddr type != local tcp sport @steered_ports notrack\n"
-                                       "        }\n";
-
-/*
- * The Azure platform addresses answer only this machine, whatever a client asks for.
- *
- * tproxy comes before the socket match: it alone finds the listener for a SYN with the ports of a connection in
- * TIME_WAIT, and the half-open connection that an ACK completes (which `socket wildcard` cannot judge). The socket match
- * is for connections whose port a reload took from the set. tproxy finding no listener ends its rule: the packet goes on
- * to the forward chain and is refused there, so nothing gets through while no daemon runs.
- */
-static const char steering_chain[] =
-        "        chain prerouting {\n"
-        "                type filter hook prerouting priority mangle; policy accept;\n"
-        "                iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter drop\n"
-        "                meta l4proto != tcp accept\n"
-        "                fib daddr type local accept\n"
-        "                meta nfproto ipv4 tcp dport @steered_ports tproxy ip to :%u meta mark set 0x%x counter "
-        "accept\n"
-        "                meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :%u meta mark set 0x%x counter "
-        "accept\n"
-        "                socket transparent 1 socket wildcard 0 meta mark set 0x%x accept\n"
-        "        }\n";
-
-static const char input_chain[] = "        chain input {\n"
-                                  "                type filter hook input priority filter; policy accept;\n"
-                                  "                tcp dport %u meta mark != 0x%x counter reject with tcp reset\n"
-                                  "        }\n";
-
-static const char forward_begin[] = "        chain forward {\n"
-                                    "                type filter hook forward priority filter; policy drop;\n";
-
-static const char forward_reset[] = "                meta l4proto tcp counter reject with tcp reset\n"
-                                    "                counter reject with icmpx admin-prohibited\n";
-
-static const char forward_drop[] = "                counter drop\n";
-
-static const char closing[] = "        }\n"
-                              "}\n";
-
-/* Neighbouring ports become one range. */
-static void print_ports(FILE *stream, const uint16_t *ports, size_t count)
-{
-        for (size_t i = 0; i < count;) {
-                size_t last = i;
-                while (last + 1 < count && ports[last + 1] - ports[last] <= 1)
-                        last++;
-                fprintf(stream, "%s%u", i == 0 ? "" : ", ", ports[i]);
-                if (ports[last] != ports[i])
-                        fprintf(stream, "-%u", ports[last]);
-                i = last + 1;
-        }
-}
-
-static void print_set(FILE *stream, const struct policy *policy)
-{
-        const uint16_t *ports;
-        size_t count = policy_steered_ports(policy, &ports);
-
-        fputs("        set steered_ports {\n"
-              "                type inet_service\n"
-              "                flags interval\n",
-              stream);
-        if (count > 0) {
-                fputs("                elements = { ", stream);
-                print_ports(stream, ports, count);
-                fputs(" }\n", stream);
-        }
-        fputs("        }\n", stream);
-}
-
-static void print_ruleset(FILE *stream, const char *beginning, const struct policy *policy)
-{
-        const struct config *config = policy_config(policy);
-        unsigned port = config->transparent.endpoint.port;
-
-        if (!config->transparent.enabled) {
-                fputs("# listen.transparent is not enabled: nothing is steered, and the kernel's rules are left "
-                      "alone.\n",
-                      stream);
-                return;
-        }
-        fputs(beginning, stream);
-        fputs(opening, stream);
-        print_set(stream, policy);
-        fputs(untracked_chains, stream);
-        fprintf(stream, steering_chain, port, NFTABLES_STEERING_MARK, port, NFTABLES_STEERING_MARK,
-                NFTABLES_STEERING_MARK);
-        fprintf(stream, input_chain, port, NFTABLES_STEERING_MARK);
-        fputs(forward_begin, stream);
-        switch (config->refuse_with) {
-        case CONFIG_REFUSE_WITH_RESET:
-                fputs(forward_reset, stream);
-                break;
-        case CONFIG_REFUSE_WITH_DROP:
-                fputs(forward_drop, stream);
-                break;
-        }
-        fputs(closing, stream);
-}
-
-static char *format(const char *beginning, const struct policy *policy)
-{
-        char *text = NULL;
-        size_t length;
-        FILE *stream = open_memstream(&text, &length);
-        bool failed;
-
-        if (stream == NULL)
-                return NULL;
-        print_ruleset(stream, beginning, policy);
-        failed = ferror(stream) != 0;
-        if (fclose(stream) != 0 || failed) {
-                free(text);
-                return NULL;
-        }
-        return text;
-}
-
-char *nftables_ruleset_format(const struct policy *policy)
-{
-        return format(replacing, policy);
-}
+/* Running commands. */
 
 /* The first line of what libnftables says; the rest quotes the ruleset. */
 static void copy_first_line(const char *text, char *error, size_t error_size)
@@ -167,21 +24,28 @@ static void copy_first_line(const char *text, char *error, size_t error_size)
         snprintf(error, error_size, "nftables: %.*s", (int)length, length == 0 ? "no reason given" : text);
 }
 
-static int run_in(struct nft_ctx *context, const char *commands, char *error, size_t error_size)
+/* output NULL: none is wanted. Otherwise a text that the caller frees. */
+static int run_in(struct nft_ctx *context, const char *commands, char **output, char *error, size_t error_size)
 {
         /* Without buffers libnftables writes to standard output and standard error. */
         if (nft_ctx_buffer_error(context) != 0 || nft_ctx_buffer_output(context) != 0) {
                 snprintf(error, error_size, "nftables: out of memory");
                 return -ENOMEM;
         }
-        if (nft_run_cmd_from_buffer(context, commands) == 0)
-                return 0;
+        nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_TERSE);
+        if (nft_run_cmd_from_buffer(context, commands) == 0) {
+                if (output != NULL)
+                        *output = strdup(nft_ctx_get_output_buffer(context));
+                return output != NULL && *output == NULL ? -ENOMEM : 0;
+        }
         const char *words = nft_ctx_get_error_buffer(context);
         copy_first_line(words, error, error_size);
+        if (strstr(words, strerror(ENOENT)) != NULL)
+                return -ENOENT;
         return strstr(words, strerror(EPERM)) != NULL ? -EPERM : -EIO; /* It tells no number. */
 }
 
-static int run(const char *commands, char *error, size_t error_size)
+static int run(const char *commands, char **output, char *error, size_t error_size)
 {
         struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
         int r;
@@ -190,39 +54,174 @@ static int run(const char *commands, char *error, size_t error_size)
                 snprintf(error, error_size, "nftables: no netlink socket or memory");
                 return -ENOMEM;
         }
-        r = run_in(context, commands, error, error_size);
+        r = run_in(context, commands, output, error, error_size);
         nft_ctx_free(context);
         return r;
 }
 
-static int run_ruleset(const char *beginning, const struct policy *policy, char *error, size_t error_size)
-{
-        char *ruleset = format(beginning, policy);
-        int r;
+/* Writing them. */
 
-        if (ruleset == NULL) {
-                snprintf(error, error_size, "nftables: out of memory");
-                return -ENOMEM;
+static char *finish(FILE *stream, char **text)
+{
+        bool failed = ferror(stream) != 0;
+
+        if (fclose(stream) != 0 || failed) {
+                free(*text);
+                *text = NULL;
         }
-        r = run(ruleset, error, error_size);
-        free(ruleset);
+        return *text;
+}
+
+static char *format_table(const struct policy *policy, const struct ruleset_facts *facts)
+{
+        char *text = NULL;
+        size_t length;
+        FILE *stream = open_memstream(&text, &length);
+
+        if (stream == NULL)
+                return NULL;
+        ruleset_print(stream, policy, facts);
+        return finish(stream, &text);
+}
+
+/* NULL stays NULL. */
+static char *prepend(const char *beginning, char *table)
+{
+        size_t beginning_length = strlen(beginning);
+        char *text = table == NULL ? NULL : malloc(beginning_length + strlen(table) + 1);
+
+        if (text != NULL) {
+                memcpy(text, beginning, beginning_length);
+                memcpy(text + beginning_length, table, strlen(table) + 1);
+        }
+        free(table);
+        return text;
+}
+
+char *nftables_ruleset_format(const struct policy *policy, const struct ruleset_facts *facts)
+{
+        if (!policy_config(policy)->transparent.enabled)
+                return strdup(
+                        "# listen.transparent is not enabled: nothing is steered, and the kernel's rules are left "
+                        "alone.\n");
+        return prepend(replacing, format_table(policy, facts));
+}
+
+/* Changing the table that is there. */
+
+/* Calls back for each line "\tKIND NAME {" of what `list table` prints. */
+typedef void (*object_fn)(const char *kind, const char *name, void *context);
+
+static void each_object(const char *listing, object_fn on_object, void *context)
+{
+        char kind[8], name[OBJECT_NAME_SIZE];
+
+        for (const char *line = listing; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
+                line += *line == '\n' ? 1 : 0;
+                if (sscanf(line, "\t%7[a-z] %255[^ \n] {", kind, name) == 2 &&
+                    (strcmp(kind, "set") == 0 || strcmp(kind, "map") == 0 || strcmp(kind, "chain") == 0))
+                        on_object(kind, name, context);
+        }
+}
+
+/* How the present table becomes the new one. */
+struct change {
+        FILE *stream;
+        const char *table; /* the new one's text */
+};
+
+static bool is_chain(const char *kind)
+{
+        return strcmp(kind, "chain") == 0;
+}
+
+static bool stays(const struct change *change, const char *kind, const char *name)
+{
+        char line[OBJECT_NAME_SIZE + 16];
+
+        snprintf(line, sizeof(line), " %s %s {\n", kind, name);
+        return strstr(change->table, line) != NULL;
+}
+
+static void empty_set(const char *kind, const char *name, void *context)
+{
+        const struct change *change = context;
+
+        if (!is_chain(kind))
+                fprintf(change->stream, "flush %s " TABLE " %s\n", kind, name);
+}
+
+static void delete_left_over(const char *kind, const char *name, void *context)
+{
+        const struct change *change = context;
+
+        if (!stays(change, kind, name))
+                fprintf(change->stream, "delete %s " TABLE " %s\n", kind, name);
+}
+
+/*
+ * A table replaced as a whole would be noticed: the hooks of a new chain are registered one after the other, and a SYN that
+ * passed the new chain before the change and the old one after it would be steered by neither. So rules and elements go, what
+ * nothing refers to then is deleted, and the new text adds to what is left.
+ */
+static char *format_change(const char *listing, char *table)
+{
+        char *text = NULL;
+        size_t length;
+        struct change change = { .stream = open_memstream(&text, &length), .table = table };
+
+        if (change.stream == NULL) {
+                free(table);
+                return NULL;
+        }
+        fputs("flush table " TABLE "\n", change.stream);
+        each_object(listing, empty_set, &change);
+        each_object(listing, delete_left_over, &change);
+        fputs(table, change.stream);
+        free(table);
+        return finish(change.stream, &text);
+}
+
+static int run_text(char *commands, char *error, size_t error_size)
+{
+        int r = -ENOMEM;
+
+        if (commands == NULL)
+                snprintf(error, error_size, "nftables: out of memory");
+        else
+                r = run(commands, NULL, error, error_size);
+        free(commands);
         return r;
 }
 
-int nftables_apply(const struct policy *policy, char *error, size_t error_size)
+int nftables_apply(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size)
 {
-        return run_ruleset(replacing, policy, error, error_size);
+        char *listing = NULL;
+        int r = run("list table " TABLE "\n", &listing, error, error_size);
+
+        if (r == 0)
+                r = run_text(format_change(listing, format_table(policy, facts)), error, error_size);
+        free(listing);
+        if (r == 0 || r == -EPERM)
+                return r;
+        return run_text(prepend(replacing, format_table(policy, facts)), error, error_size);
 }
 
-int nftables_update(const struct policy *policy, char *error, size_t error_size)
+int nftables_apply_sources(const struct policy *policy, const struct ruleset_facts *facts, char *error,
+                           size_t error_size)
 {
-        /* The table may be gone: `nft flush ruleset`, or a restart of nftables.service, takes it along. */
-        if (run_ruleset(updating, policy, error, error_size) == 0)
-                return 0;
-        return nftables_apply(policy, error, error_size);
+        char *text = NULL;
+        size_t length;
+        FILE *stream = open_memstream(&text, &length);
+
+        if (stream != NULL) {
+                ruleset_print_sources(stream, policy, facts);
+                text = finish(stream, &text);
+        }
+        return run_text(text, error, error_size);
 }
 
 int nftables_flush(char *error, size_t error_size)
 {
-        return run(replacing, error, error_size);
+        return run(replacing, NULL, error, error_size);
 }

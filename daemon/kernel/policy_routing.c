@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "kernel/rtnetlink.h"
+#include "kernel/netlink.h"
 
 /* strerror, and what helps against the likeliest one. */
 static const char *explain(int code)
@@ -62,7 +62,7 @@ static int change_rule(uint8_t family, uint16_t type, uint16_t flags, uint32_t m
         mnl_attr_put_u32(header, FRA_FWMARK, mark);
         mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
         mnl_attr_put_u32(header, FRA_TABLE, POLICY_ROUTING_TABLE);
-        return rtnetlink_request(header, NULL, NULL);
+        return netlink_request(NETLINK_ROUTE, header, NULL, NULL);
 }
 
 /* `local default dev lo table TABLE` */
@@ -78,7 +78,7 @@ static int change_route(uint8_t family, uint16_t type, uint16_t flags)
         route->rtm_type = RTN_LOCAL;
         mnl_attr_put_u32(header, RTA_TABLE, POLICY_ROUTING_TABLE);
         mnl_attr_put_u32(header, RTA_OIF, if_nametoindex("lo"));
-        return rtnetlink_request(header, NULL, NULL);
+        return netlink_request(NETLINK_ROUTE, header, NULL, NULL);
 }
 
 static int on_route(const struct nlmsghdr *header, void *context)
@@ -107,7 +107,7 @@ static int look_up(uint8_t family, uint32_t mark, bool *ret_is_local)
         else
                 mnl_attr_put(header, RTA_DST, sizeof(ipv6), ipv6);
         mnl_attr_put_u32(header, RTA_MARK, mark);
-        return rtnetlink_request(header, on_route, ret_is_local);
+        return netlink_request(NETLINK_ROUTE, header, on_route, ret_is_local);
 }
 
 /* How a kernel without IPv6, or with it disabled on lo, answers. */
@@ -136,6 +136,7 @@ static int verify(uint8_t family, uint32_t mark, char *error, size_t error_size)
 static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t error_size)
 {
         int r = change_route(family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+        bool was_missing = r == 0;
 
         if (family_is_off(family, r))
                 return 0;
@@ -147,14 +148,17 @@ static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t erro
         if (r < 0 && r != -EEXIST)
                 return fail(error, error_size, r, "policy routing for %s: adding the rule 'fwmark 0x%x lookup %d': %s",
                             family_name(family), mark, POLICY_ROUTING_TABLE, explain(r));
-        return verify(family, mark, error, error_size);
+        was_missing = was_missing || r == 0;
+        r = verify(family, mark, error, error_size);
+        return r == 0 && was_missing ? 1 : r;
 }
 
 int policy_routing_ensure(uint32_t mark, char *error, size_t error_size)
 {
-        int r = ensure_family(AF_INET, mark, error, error_size);
+        int ipv4 = ensure_family(AF_INET, mark, error, error_size);
+        int ipv6 = ipv4 < 0 ? 0 : ensure_family(AF_INET6, mark, error, error_size);
 
-        return r < 0 ? r : ensure_family(AF_INET6, mark, error, error_size);
+        return ipv4 < 0 || ipv6 < 0 ? (ipv4 < 0 ? ipv4 : ipv6) : ipv4 | ipv6;
 }
 
 static bool was_not_there(int code)

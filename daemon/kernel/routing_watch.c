@@ -8,47 +8,47 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "kernel/rtnetlink.h"
+#include "kernel/netlink_watch.h"
 
-#define GROUP(number) (1u << ((number)-1))
-#define GROUPS                                                                                                         \
-        (GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_RULE) | GROUP(RTNLGRP_IPV4_ROUTE) | GROUP(RTNLGRP_IPV6_ROUTE))
-#define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
-#define SETTLE_MS 100         /* who removes a rule may be about to remove the route, too */
+#define DATAGRAMS_PER_TURN 64
+#define SETTLE_MS 100 /* who removes a rule may be about to remove the route, too */
 #define RETRY_MS 1000
 
 struct routing_watch {
-        struct mnl_socket *socket;
-        struct event *readable;
+        struct netlink_watch *messages;
         struct event *report;
-        uint32_t table;
+        struct routing_watch_subject subject;
         routing_watch_fn on_gone;
         void *context;
         bool gone; /* something was removed since the last report */
-        char buffer[RTNETLINK_BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
-/* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
-static bool names_table(const struct nlmsghdr *header, size_t fixed_size, uint16_t type, uint32_t table)
+/* Whether the message has this attribute with a number between the two. */
+static bool has_number(const struct nlmsghdr *header, size_t fixed_size, uint16_t type, uint32_t first, uint32_t last)
 {
         struct nlattr *attribute; /* The macro casts to char *, which clang 18 does not like of a const one. */
 
         mnl_attr_for_each(attribute, header, fixed_size)
         {
                 if (mnl_attr_get_type(attribute) == type && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0)
-                        return mnl_attr_get_u32(attribute) == table;
+                        return mnl_attr_get_u32(attribute) >= first && mnl_attr_get_u32(attribute) <= last;
         }
         return false;
 }
 
+/* RTA_TABLE and FRA_TABLE: the field in the header has room for the first 256 tables only. */
 static int on_message(const struct nlmsghdr *header, void *context)
 {
         struct routing_watch *watch = context;
+        const struct routing_watch_subject *subject = &watch->subject;
 
         if (header->nlmsg_type == RTM_DELRULE)
-                watch->gone |= names_table(header, sizeof(struct fib_rule_hdr), FRA_TABLE, watch->table);
+                watch->gone |=
+                        has_number(header, sizeof(struct fib_rule_hdr), FRA_TABLE, subject->table, subject->table) ||
+                        has_number(header, sizeof(struct fib_rule_hdr), FRA_PRIORITY, subject->first_priority,
+                                   subject->last_priority);
         else if (header->nlmsg_type == RTM_DELROUTE)
-                watch->gone |= names_table(header, sizeof(struct rtmsg), RTA_TABLE, watch->table);
+                watch->gone |= has_number(header, sizeof(struct rtmsg), RTA_TABLE, subject->table, subject->table);
         return MNL_CB_OK;
 }
 
@@ -59,21 +59,18 @@ static void report_in(struct routing_watch *watch, unsigned interval_ms)
         event_add(watch->report, &delay);
 }
 
-static void on_readable(evutil_socket_t descriptor, short events, void *context)
+/* What was lost may have told of a removal. */
+static void on_lost(void *context)
 {
         struct routing_watch *watch = context;
 
-        (void)descriptor;
-        (void)events;
-        for (unsigned i = 0; i < MESSAGES_PER_EVENT; i++) {
-                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
-                if (length == -1 && (errno == EAGAIN || errno == EINTR))
-                        break;
-                if (length == -1)
-                        watch->gone = true; /* ENOBUFS: what was lost may have told of a removal. */
-                else
-                        (void)mnl_cb_run(watch->buffer, (size_t)length, 0, 0, on_message, watch);
-        }
+        watch->gone = true;
+}
+
+static void on_turn_end(void *context)
+{
+        struct routing_watch *watch = context;
+
         if (watch->gone && event_pending(watch->report, EV_TIMEOUT, NULL) == 0)
                 report_in(watch, SETTLE_MS);
 }
@@ -89,28 +86,35 @@ static void on_report(evutil_socket_t descriptor, short events, void *context)
                 report_in(watch, RETRY_MS);
 }
 
+static const struct netlink_watch_handlers handlers = {
+        .on_message = on_message,
+        .on_lost = on_lost,
+        .on_turn_end = on_turn_end,
+};
+
 static int start(struct routing_watch *watch, struct event_base *base)
 {
-        int r = rtnetlink_open(GROUPS, &watch->socket);
+        static const int groups[] = { RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE };
+        int r;
 
-        if (r < 0)
-                return r;
-        watch->readable = event_new(base, mnl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST, on_readable, watch);
         watch->report = event_new(base, -1, 0, on_report, watch);
-        if (watch->readable == NULL || watch->report == NULL || event_add(watch->readable, NULL) == -1)
+        if (watch->report == NULL)
                 return -ENOMEM;
-        return 0;
+        r = netlink_watch_new(base, NETLINK_ROUTE, DATAGRAMS_PER_TURN, &handlers, watch, &watch->messages);
+        for (size_t i = 0; i < ARRAY_SIZE(groups) && r == 0; i++)
+                r = netlink_watch_join(watch->messages, groups[i]);
+        return r;
 }
 
-int routing_watch_new(struct event_base *base, uint32_t table, routing_watch_fn on_gone, void *context,
-                      struct routing_watch **ret)
+int routing_watch_new(struct event_base *base, const struct routing_watch_subject *subject, routing_watch_fn on_gone,
+                      void *context, struct routing_watch **ret)
 {
         struct routing_watch *watch = calloc(1, sizeof(*watch));
         int r;
 
         if (watch == NULL)
                 return -ENOMEM;
-        watch->table = table;
+        watch->subject = *subject;
         watch->on_gone = on_gone;
         watch->context = context;
         r = start(watch, base);
@@ -126,11 +130,8 @@ void routing_watch_free(struct routing_watch *watch)
 {
         if (watch == NULL)
                 return;
+        netlink_watch_free(watch->messages);
         if (watch->report != NULL)
                 event_free(watch->report);
-        if (watch->readable != NULL)
-                event_free(watch->readable);
-        if (watch->socket != NULL)
-                mnl_socket_close(watch->socket);
         free(watch);
 }

@@ -10,21 +10,19 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kernel/netlink_watch.h"
 
-#define BUFFER_SIZE 32768
-#define MESSAGES_PER_EVENT 64 /* receive calls before other events get their turn */
+#define DATAGRAMS_PER_TURN 64
 #define RETRY_S 1
 
 struct table_watch {
-        struct mnl_socket *socket;
-        struct event *readable;
+        struct netlink_watch *messages;
         struct event *retry;
         const char *table; /* borrowed, see the header */
         table_watch_fn on_gone;
         void *context;
         bool changed; /* the rules, since the kernel was asked */
         bool gone;    /* it answered that there is no such table */
-        char buffer[BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 /* A transaction with many changes is told change by change; this one message ends it. */
@@ -43,6 +41,7 @@ static void ask(struct table_watch *watch)
         char bytes[256] __attribute__((aligned(NLMSG_ALIGNTO)));
         struct nlmsghdr *header = mnl_nlmsg_put_header(bytes);
         struct nfgenmsg *message;
+        int r;
 
         header->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
         header->nlmsg_flags = NLM_F_REQUEST;
@@ -51,36 +50,32 @@ static void ask(struct table_watch *watch)
         message->version = NFNETLINK_V0;
         mnl_attr_put_strz(header, NFTA_TABLE_NAME, watch->table);
         watch->changed = false;
-        if (mnl_socket_sendto(watch->socket, header, header->nlmsg_len) == -1)
+        r = netlink_watch_send(watch->messages, header);
+        if (r < 0)
                 log_error("whether the nftables table inet %s is still there could not be asked: %s", watch->table,
-                          strerror(errno));
+                          strerror(-r));
 }
 
-static void read_messages(struct table_watch *watch)
+/* What was lost may have told of a change, or been the answer. */
+static void on_lost(void *context)
 {
-        for (unsigned i = 0; i < MESSAGES_PER_EVENT; i++) {
-                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
-                if (length == -1 && (errno == EAGAIN || errno == EINTR))
-                        return;
-                if (length == -1) {
-                        /* ENOBUFS: what was lost may have told of a change, or been the answer. The rest is still there. */
-                        watch->changed = true;
-                        continue;
-                }
-                int r = mnl_cb_run(watch->buffer, (size_t)length, 0, 0, on_message, watch);
-                if (r == MNL_CB_ERROR && errno == ENOENT)
-                        watch->gone = true;
-        }
+        struct table_watch *watch = context;
+
+        watch->changed = true;
 }
 
-static void on_readable(evutil_socket_t descriptor, short events, void *context)
+static void on_error(int error, void *context)
+{
+        struct table_watch *watch = context;
+
+        watch->gone |= error == ENOENT;
+}
+
+static void on_turn_end(void *context)
 {
         static const struct timeval delay = { .tv_sec = RETRY_S };
         struct table_watch *watch = context;
 
-        (void)descriptor;
-        (void)events;
-        read_messages(watch);
         if (watch->changed)
                 ask(watch);
         if (!watch->gone)
@@ -97,19 +92,22 @@ static void on_retry(evutil_socket_t descriptor, short events, void *context)
         ask(context);
 }
 
+static const struct netlink_watch_handlers handlers = {
+        .on_message = on_message,
+        .on_lost = on_lost,
+        .on_error = on_error,
+        .on_turn_end = on_turn_end,
+};
+
 static int start(struct table_watch *watch, struct event_base *base)
 {
-        int group = NFNLGRP_NFTABLES;
+        int r;
 
-        watch->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (watch->socket == NULL || mnl_socket_bind(watch->socket, 0, MNL_SOCKET_AUTOPID) == -1 ||
-            mnl_socket_setsockopt(watch->socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) == -1)
-                return -errno;
-        watch->readable = event_new(base, mnl_socket_get_fd(watch->socket), EV_READ | EV_PERSIST, on_readable, watch);
         watch->retry = event_new(base, -1, 0, on_retry, watch);
-        if (watch->readable == NULL || watch->retry == NULL || event_add(watch->readable, NULL) == -1)
+        if (watch->retry == NULL)
                 return -ENOMEM;
-        return 0;
+        r = netlink_watch_new(base, NETLINK_NETFILTER, DATAGRAMS_PER_TURN, &handlers, watch, &watch->messages);
+        return r < 0 ? r : netlink_watch_join(watch->messages, NFNLGRP_NFTABLES);
 }
 
 int table_watch_new(struct event_base *base, const char *table, table_watch_fn on_gone, void *context,
@@ -136,11 +134,8 @@ void table_watch_free(struct table_watch *watch)
 {
         if (watch == NULL)
                 return;
+        netlink_watch_free(watch->messages);
         if (watch->retry != NULL)
                 event_free(watch->retry);
-        if (watch->readable != NULL)
-                event_free(watch->readable);
-        if (watch->socket != NULL)
-                mnl_socket_close(watch->socket);
         free(watch);
 }

@@ -96,6 +96,24 @@ const struct policy_cluster *policy_cluster_of(const struct policy *policy, cons
         return entry == PREFIX_SET_NONE ? NULL : &policy->clusters[prefix_set_number(policy->sources, entry)];
 }
 
+size_t policy_cluster_count(const struct policy *policy)
+{
+        return policy->cluster_count;
+}
+
+const struct policy_cluster *policy_cluster_at(const struct policy *policy, size_t index)
+{
+        return &policy->clusters[index];
+}
+
+const struct policy_cluster *policy_cluster_named(const struct policy *policy, const char *name)
+{
+        for (size_t i = 0; i < policy->cluster_count; i++)
+                if (strcmp(policy_cluster_name(&policy->clusters[i]), name) == 0)
+                        return &policy->clusters[i];
+        return NULL;
+}
+
 const char *policy_cluster_name(const struct policy_cluster *cluster)
 {
         return cluster->config->name.text;

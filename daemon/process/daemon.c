@@ -14,10 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kernel/address_watch.h"
-#include "kernel/nftables.h"
-#include "kernel/policy_routing.h"
-#include "kernel/routing_watch.h"
-#include "kernel/table_watch.h"
+#include "process/forwarding.h"
 #include "process/service_manager.h"
 #include "process/worker.h"
 
@@ -42,10 +39,9 @@ struct daemon {
         struct event *drain_deadline;
         struct snat_registry *registry;
         struct address_watch *address_watch;
-        struct table_watch *table_watch;     /* NULL without listen.transparent */
-        struct routing_watch *routing_watch; /* likewise */
         struct connection_limits *limits;
         struct record_writer *records;
+        struct forwarding *forwarding;
         struct generation *generation; /* the one in force; reference */
         struct worker **workers;
         uint64_t *heartbeats; /* at the last watchdog check */
@@ -101,49 +97,7 @@ static void on_address_change(const struct net_address *address, bool present, v
         struct daemon *daemon = context;
 
         snat_registry_set_present(daemon->registry, address, present);
-}
-
-typedef int (*ruleset_fn)(const struct policy *policy, char *error, size_t error_size);
-
-/* Puts the kernel's part in place, when the transparent listener needs one. 0 or -Exxx with a sentence in error. */
-static int apply_kernel_rules(const struct policy *policy, ruleset_fn apply, char *error, size_t error_size)
-{
-        if (!policy_config(policy)->transparent.enabled)
-                return 0;
-        int r = policy_routing_ensure(NFTABLES_STEERING_MARK, error, error_size);
-        if (r < 0)
-                return r;
-        return apply(policy, error, error_size);
-}
-
-/* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
-static int on_table_gone(void *context)
-{
-        struct daemon *daemon = context;
-        char error[ERROR_SIZE];
-        int r = nftables_apply(generation_policy(daemon->generation), error, sizeof(error));
-
-        if (r < 0)
-                log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "
-                          "cannot put it back: %s",
-                          error);
-        else
-                log_warning("another program removed the nftables table inet aksegressd: put it back");
-        return r;
-}
-
-/* systemd-networkd removes rules that it has not made whenever it starts; until ours is back nothing steered arrives. */
-static int on_routing_gone(void *context)
-{
-        char error[ERROR_SIZE];
-        int r = policy_routing_ensure(NFTABLES_STEERING_MARK, error, sizeof(error));
-
-        (void)context;
-        if (r < 0)
-                log_error("another program removed our policy routing, and steered traffic is refused: %s", error);
-        else
-                log_warning("another program removed our policy routing: put it back");
-        return r;
+        forwarding_follow_addresses(daemon->forwarding);
 }
 
 static bool same_listener(const struct config_listener *a, const struct config_listener *b)
@@ -182,18 +136,19 @@ static int daemon_change_policy(struct daemon *daemon, struct policy *policy, ch
                 policy_unref(policy);
                 return r;
         }
-        r = apply_kernel_rules(policy, nftables_update, error, error_size);
+        r = forwarding_apply(daemon->forwarding, policy, error, error_size);
         if (r == 0) {
                 r = record_writer_reload(daemon->records, policy_config(policy), error, error_size);
                 char again[ERROR_SIZE];
-                if (r < 0 && apply_kernel_rules(generation_policy(daemon->generation), nftables_update, again,
-                                                sizeof(again)) < 0)
+                if (r < 0 && forwarding_apply(daemon->forwarding, generation_policy(daemon->generation), again,
+                                              sizeof(again)) < 0)
                         log_error("cannot put the former kernel rules back: %s", again);
         }
         if (r < 0) {
                 generation_unref(generation);
                 return r;
         }
+        forwarding_use(daemon->forwarding, generation);
         generation_unref(daemon->generation);
         daemon->generation = generation;
         for (unsigned i = 0; i < daemon->worker_count; i++)
@@ -357,20 +312,6 @@ static int daemon_open_events(struct daemon *daemon)
         return 0;
 }
 
-static int daemon_watch_kernel(struct daemon *daemon, char *error, size_t error_size)
-{
-        int r = table_watch_new(daemon->base, "aksegressd", on_table_gone, daemon, &daemon->table_watch);
-
-        if (r < 0) {
-                snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
-                return r;
-        }
-        r = routing_watch_new(daemon->base, POLICY_ROUTING_TABLE, on_routing_gone, daemon, &daemon->routing_watch);
-        if (r < 0)
-                snprintf(error, error_size, "cannot watch the policy routing: %s", strerror(-r));
-        return r;
-}
-
 static int daemon_open_services(struct daemon *daemon, struct policy *policy, char *error, size_t error_size)
 {
         const struct config *config = policy_config(policy);
@@ -397,12 +338,14 @@ static int daemon_open_services(struct daemon *daemon, struct policy *policy, ch
                 return r;
         }
         snat_pools_each_address(generation_pools(daemon->generation), note_absent_address, daemon);
-        if (config->transparent.enabled) {
-                r = daemon_watch_kernel(daemon, error, error_size);
-                if (r < 0)
-                        return r;
-        }
-        return record_writer_new(config, config->workers + 1, error, error_size, &daemon->records);
+        r = record_writer_new(config, config->workers + 1, error, error_size, &daemon->records);
+        if (r < 0)
+                return r;
+        const struct forwarding_shared shared = { .base = daemon->base,
+                                                  .records = daemon->records,
+                                                  .producer = config->workers,
+                                                  .address_watch = daemon->address_watch };
+        return forwarding_new(&shared, daemon->generation, error, error_size, &daemon->forwarding);
 }
 
 static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_size)
@@ -411,6 +354,7 @@ static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_
                 .registry = daemon->registry,
                 .limits = daemon->limits,
                 .records = daemon->records,
+                .learned = forwarding_learned(daemon->forwarding),
                 .ended_fd = daemon->ended_fd,
         };
 
@@ -419,7 +363,7 @@ static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_
                 if (r < 0)
                         return r;
         }
-        return apply_kernel_rules(generation_policy(daemon->generation), nftables_apply, error, error_size);
+        return forwarding_start(daemon->forwarding, error, error_size);
 }
 
 /* Signals are the main thread's: workers start with all of them blocked. */
@@ -453,9 +397,8 @@ static void daemon_close(struct daemon *daemon)
                 event_free(daemon->drain_deadline);
         if (daemon->watchdog != NULL)
                 event_free(daemon->watchdog);
+        forwarding_free(daemon->forwarding);
         record_writer_free(daemon->records);
-        routing_watch_free(daemon->routing_watch);
-        table_watch_free(daemon->table_watch);
         address_watch_free(daemon->address_watch);
         generation_unref(daemon->generation);
         snat_registry_free(daemon->registry);

@@ -25,7 +25,7 @@ static const char usage[] = "usage: aksegressd [--config FILE] [--check-config |
 
 static int print_ruleset(const struct policy *policy)
 {
-        char *ruleset = nftables_ruleset_format(policy);
+        char *ruleset = nftables_ruleset_format(policy, NULL);
 
         if (ruleset == NULL)
                 return EXIT_FAILURE;

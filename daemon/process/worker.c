@@ -193,6 +193,7 @@ int worker_new(unsigned index, const struct worker_shared *shared, struct genera
         worker->traffic.registry = shared->registry;
         worker->traffic.limits = shared->limits;
         worker->traffic.records = shared->records;
+        worker->traffic.learned = shared->learned;
         worker->traffic.producer = index;
         worker->traffic.next_id = (uint64_t)index << WORKER_ID_SHIFT | hash_random() >> (64 - WORKER_ID_SHIFT) >> 1;
         worker->traffic.generation = generation_ref(generation);

@@ -43,14 +43,16 @@ static void connection_open_tunnel(struct connection *c)
 /* The origin is connected: goes on with what the client speaks. */
 static void connection_on_upstream(struct connection *c)
 {
-        if (c->setup->request.form == HTTP_REQUEST_CONNECT)
+        if (c->setup->request.form == HTTP_REQUEST_CONNECT) {
                 connection_open_tunnel(c);
-        else if (c->dial_at_once)
+        } else if (c->dial_at_once) {
+                c->asked.name.length = 0; /* What the client says is another matter than why it was let through. */
                 connection_relay_passing(c);
-        else if (c->speaks == INSPECT_PROTOCOL_HTTP)
+        } else if (c->speaks == INSPECT_PROTOCOL_HTTP) {
                 connection_relay_http(c);
-        else
+        } else {
                 connection_relay_tls(c, c->setup->hello_length);
+        }
 }
 
 static void on_upstream_done(const struct upstream_answer *answer, void *context)
@@ -369,7 +371,22 @@ void connection_on_client_readable(evutil_socket_t fd, short what, void *context
         connection_inspect(c);
 }
 
-/* A network rule covers where the client dialled: connect there before a word is said (the server may speak first). */
+/*
+ * Whether a network rule covers where the client dialled: by address, or by what is known of the name in it, which then is
+ * what was asked for.
+ */
+static bool connection_covers_original(struct connection *c)
+{
+        const struct policy *policy = generation_policy(c->generation);
+
+        if (c->cluster == NULL || c->original.address.family == AF_UNSPEC)
+                return false;
+        return policy_network_rule_covers(policy, c->cluster, &c->original.address, c->original.port) ||
+               learned_addresses_cover(c->traffic->learned, policy, c->cluster, POLICY_PROTOCOL_TCP, &c->original,
+                                       &c->asked.name);
+}
+
+/* Connects before a word is said: the server may speak first. */
 static void connection_dial_original(struct connection *c)
 {
         struct policy_verdict verdict;
@@ -421,9 +438,7 @@ void connection_start(struct traffic *traffic, int client_fd, enum decision_list
                 connection_reset_socket(client_fd);
                 return;
         }
-        if (c->cluster != NULL && original->address.family != AF_UNSPEC &&
-            policy_network_rule_covers(generation_policy(c->generation), c->cluster, &original->address,
-                                       original->port))
+        if (connection_covers_original(c))
                 connection_dial_original(c);
         else
                 connection_enter(c, CONNECTION_INSPECTING);

@@ -2,17 +2,21 @@
 #include "traffic/connection.h"
 #include "traffic/connection_state.h"
 
-/* Whether a connection that was dialled by address may be: a name that was seen in it later does not count. */
-static bool address_still_allowed(const struct connection *c, const struct policy *policy,
-                                  const struct policy_cluster *cluster)
+/*
+ * What a connection that was dialled by address was let through for: the address, and the name that it was known by. A name
+ * that was seen in it later does not count.
+ */
+static struct policy_request dialled_request(const struct connection *c)
 {
-        struct policy_request dialled = { .protocol = POLICY_PROTOCOL_TCP,
-                                          .port = c->upstream.endpoint.port,
-                                          .address = c->upstream.endpoint.address };
-        struct policy_verdict verdict;
+        return (struct policy_request){ .protocol = POLICY_PROTOCOL_TCP,
+                                        .port = c->upstream.endpoint.port,
+                                        .address = c->upstream.endpoint.address,
+                                        .name = c->upstream.name };
+}
 
-        policy_decide(policy, cluster, &dialled, &verdict);
-        return verdict.action != POLICY_DENY;
+static bool was_dialled_by_address(const struct connection *c)
+{
+        return c->upstream.fd != -1 && (c->dial_at_once || c->upstream.name.length == 0);
 }
 
 /* Whether the newest policy still lets the connection's attempt through. */
@@ -23,10 +27,14 @@ static bool connection_still_allowed(const struct connection *c, const struct po
         char hint[POLICY_HINT_SIZE];
 
         policy_decide(policy, cluster, &c->asked, &verdict);
-        if (verdict.action == POLICY_DENY)
+        if (verdict.action == POLICY_DENY && (!was_dialled_by_address(c) || verdict.reason == REASON_DENY_RULE))
                 return false;
-        if (c->upstream.fd != -1 && c->upstream.name.length == 0 && !address_still_allowed(c, policy, cluster))
-                return false;
+        if (was_dialled_by_address(c)) {
+                const struct policy_request dialled = dialled_request(c);
+                policy_decide(policy, cluster, &dialled, &verdict);
+                if (verdict.action == POLICY_DENY)
+                        return false;
+        }
         return c->upstream.fd == -1 || policy_permits_address(policy, cluster, &c->destination.address,
                                                               c->destination.port, hint) == REASON_COMPLETED;
 }
@@ -43,7 +51,8 @@ static void connection_move_to_newest(struct connection *c)
         c->cluster = policy_cluster_of(generation_policy(c->generation), &c->client.address);
         if (!c->decided)
                 return;
-        policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
+        const struct policy_request request = was_dialled_by_address(c) ? dialled_request(c) : c->asked;
+        policy_decide(generation_policy(c->generation), c->cluster, &request, &verdict);
         connection_state_note_verdict(c, &verdict);
 }
 

@@ -118,7 +118,7 @@ void connection_state_describe(const struct connection *c, enum reason reason, s
                 .original = c->original,
                 .destination = describe_destination(c),
                 .snat = c->snat,
-                .fqdn = c->asked.name,
+                .fqdn = c->dial_at_once && c->asked.name.length == 0 ? c->upstream.name : c->asked.name,
                 .ech = c->ech,
                 .has_tls = c->has_tls,
         };

@@ -75,5 +75,9 @@ bool net_address_increment(struct net_address *address);
 
 enum net_address_class net_address_classify(const struct net_address *address);
 
+/* The prefixes that are not public, index from 0 to count - 1, and what they are; an earlier one is an exception in a later. */
+size_t net_address_special_count(void);
+enum net_address_class net_address_special(size_t index, struct net_prefix *ret_prefix);
+
 /* "loopback", "private", …: for records and hints. */
 const char *net_address_class_name(enum net_address_class class);

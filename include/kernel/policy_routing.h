@@ -15,9 +15,9 @@
 /*
  * Sets up what is missing and leaves what is there. A kernel without IPv6 is fine.
  *
- * Returns 0, or -Exxx with a sentence in error.
+ * Returns 0: nothing was missing, 1: something was; or -Exxx with a sentence in error.
  */
 MUST_CHECK int policy_routing_ensure(uint32_t mark, char *error, size_t error_size);
 
-/* Removes rule and route; what is not there is fine. Returns as policy_routing_ensure. */
+/* Removes rule and route; what is not there is fine. Returns 0, or -Exxx with a sentence in error. */
 MUST_CHECK int policy_routing_remove(uint32_t mark, char *error, size_t error_size);

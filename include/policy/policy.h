@@ -80,6 +80,11 @@ const struct config *policy_config(const struct policy *policy);
 /* The cluster whose sources hold the address (longest prefix wins); NULL: none. */
 const struct policy_cluster *policy_cluster_of(const struct policy *policy, const struct net_address *source);
 
+/* Clusters in the order of the configuration, and by their name (NULL: there is none of that name). */
+size_t policy_cluster_count(const struct policy *policy);
+const struct policy_cluster *policy_cluster_at(const struct policy *policy, size_t index);
+const struct policy_cluster *policy_cluster_named(const struct policy *policy, const char *name);
+
 const char *policy_cluster_name(const struct policy_cluster *cluster);
 
 /* Index into config.snat_pools. */

@@ -8,7 +8,6 @@ struct policy;
 
 /*
  * Fills the policy's steered ports, when all its rules are in place. The transparent listener's own port among them is an
- * error in diagnostics, a network rule of a cluster's own that the kernel does not serve yet a warning. Returns 0 or
- * -ENOMEM.
+ * error in diagnostics. Returns 0 or -ENOMEM.
  */
 MUST_CHECK int policy_ports_make(struct policy *policy, struct diagnostics *diagnostics);

@@ -13,6 +13,7 @@
 #include "records/record_writer.h"
 #include "traffic/connection_limits.h"
 #include "traffic/generation.h"
+#include "traffic/learned_addresses.h"
 
 struct worker;
 
@@ -21,6 +22,7 @@ struct worker_shared {
         struct snat_registry *registry;
         struct connection_limits *limits;
         struct record_writer *records;
+        struct learned_addresses *learned;
         int ended_fd; /* eventfd: each worker adds 1 when its thread is about to end */
 };
 

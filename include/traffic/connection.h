@@ -23,6 +23,7 @@
 #include "records/record_writer.h"
 #include "traffic/connection_limits.h"
 #include "traffic/generation.h"
+#include "traffic/learned_addresses.h"
 
 struct connection;
 
@@ -34,6 +35,7 @@ struct traffic {
         struct snat_registry *registry;
         struct connection_limits *limits;
         struct record_writer *records;
+        struct learned_addresses *learned; /* addresses of names in network rules */
         unsigned producer;             /* this worker's number at the record writer */
         struct generation *generation; /* the newest; one reference is held */
         struct connection *connections;

@@ -1,13 +1,12 @@
 /*
  * The addresses of names in network rules: what DNS said of them, kept for as long as clients may use it, in a table that the
- * workers read and in the kernel's sets. The main thread owns and changes it; workers teach it what their clients are about to
- * be told, and tell them only when the kernel knows.
+ * workers read and in the kernel's sets. The main thread owns and changes it.
  *
- * An address stays LEARNED_ADDRESSES_KEEP_MS after the answer that named it ran out. Bounded: LEARNED_ADDRESSES_MAX entries.
+ * An address stays at least LEARNED_ADDRESSES_KEEP_MS after the answer that named it ran out. Bounded:
+ * LEARNED_ADDRESSES_MAX facts. What the policy does not permit to be dialled is not learned.
  */
 #pragma once
 
-#include <event2/event.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,34 +14,77 @@
 #include "base/compiler.h"
 #include "base/fqdn.h"
 #include "base/net_address.h"
+#include "kernel/ruleset.h"
 #include "policy/policy.h"
 
-#define LEARNED_ADDRESSES_KEEP_MS (15 * 60 * 1000) /* after the TTL: clients and their caches hold on to an answer for long */
-#define LEARNED_ADDRESSES_MAX 200000               /* of cluster, name and address */
+#define LEARNED_ADDRESSES_KEEP_MS                                                                                      \
+        (15 * 60 * 1000)                  /* after the TTL: clients and their caches hold on to an answer for long */
+#define LEARNED_ADDRESSES_MAX 200000      /* of cluster, name and address; about 150 bytes each */
+#define LEARNED_ADDRESSES_MAX_TTL_S 86400 /* longer ones count as this */
 
 struct learned_addresses;
-struct learned_teacher; /* one worker's side */
-struct learned_lesson;  /* one answer on its way into the kernel */
 
-/* known: false when it could not be kept (table full, the kernel refused): the client must not be told the answer. */
-typedef void (*learned_lesson_fn)(bool known, void *context);
-
-/* For one worker: base is its event loop. Returns 0 or -ENOMEM/-errno. _free takes NULL; lessons end without a callback. */
-MUST_CHECK int learned_teacher_new(struct learned_addresses *learned, struct event_base *base,
-                                   struct learned_teacher **ret);
-void learned_teacher_free(struct learned_teacher *teacher);
+/* The main thread. */
 
 /*
- * Teaches that the name has these addresses for ttl_s seconds. Where no network rule of the cluster is about the name, or
- * everything is known for long enough, there is nothing to wait for: *ret is NULL and on_known will not run. Otherwise
- * on_known runs once, later, never inside this call, and *ret is gone after it.
- *
- * Returns 0 or -ENOMEM.
+ * kernel: whether there is a table `inet aksegressd` to keep up to date; without one nobody dials addresses, and there is
+ * nothing to learn. Returns 0 or -Exxx. _free takes NULL.
  */
-MUST_CHECK int learned_teacher_teach(struct learned_teacher *teacher, const struct policy *policy,
-                                     const struct policy_cluster *cluster, const struct fqdn *name,
-                                     const struct net_address *addresses, size_t count, uint32_t ttl_s,
-                                     learned_lesson_fn on_known, void *context, struct learned_lesson **ret);
+MUST_CHECK int learned_addresses_new(bool kernel, struct learned_addresses **ret);
+void learned_addresses_free(struct learned_addresses *learned);
 
-/* After this on_known will not run. What was taught stays. */
-void learned_lesson_cancel(struct learned_lesson *lesson);
+/* By which policy is learned from now on (borrowed, until the next call): the one whose sets the kernel has. */
+void learned_addresses_use_policy(struct learned_addresses *learned, const struct policy *policy);
+
+/*
+ * Takes over what the kernel still has in the sets of the policy in use, as an earlier daemon left them, before that policy's
+ * table is applied. No table, no sets, or none that can be read: nothing is taken over.
+ */
+void learned_addresses_take_over(struct learned_addresses *learned);
+
+/*
+ * Notes that the name has these addresses for ttl_s seconds, for the named cluster or (NULL) for every one; where no network
+ * rule is about the name nothing happens. In force with the next commit. Returns 0 or -ENOMEM.
+ */
+MUST_CHECK int learned_addresses_add(struct learned_addresses *learned, const char *cluster, const struct fqdn *name,
+                                     const struct net_address *addresses, size_t count, uint32_t ttl_s);
+
+/* Calls back for each name and address that is known, several times where several clusters know it. */
+typedef void (*learned_known_fn)(const char *name, const struct net_address *address, void *context);
+void learned_addresses_recall(struct learned_addresses *learned, learned_known_fn on_known, void *context);
+
+/*
+ * Puts what was added into the kernel's sets, and when it is there into the table. Returns 0, or -Exxx: some of it is not
+ * known, which is logged.
+ */
+int learned_addresses_commit(struct learned_addresses *learned);
+
+/* To be called now and then: forgets what has run out. */
+void learned_addresses_sweep(struct learned_addresses *learned);
+
+/* What a policy's sets are to hold, for ruleset_facts.each_learned: the context of that must be a learned_for_policy. */
+struct learned_for_policy {
+        struct learned_addresses *learned;
+        const struct policy *policy;
+};
+void learned_addresses_each(ruleset_element_fn on_element, void *sink, const struct learned_for_policy *what);
+
+/* Any thread. */
+
+/*
+ * Whether an allowed network rule about a name covers this address and port, by what is known of the name: which one goes to
+ * *ret_name.
+ */
+bool learned_addresses_cover(struct learned_addresses *learned, const struct policy *policy,
+                             const struct policy_cluster *cluster, enum policy_protocol protocol,
+                             const struct net_endpoint *destination, struct fqdn *ret_name);
+
+/*
+ * Whether there is nothing to learn from an answer: no network rule of the cluster is about the name, or every address that
+ * may be dialled is known for as long as the client can use it.
+ */
+bool learned_addresses_know(struct learned_addresses *learned, const struct policy *policy,
+                            const struct policy_cluster *cluster, const struct fqdn *name,
+                            const struct net_address *addresses, size_t count, uint32_t ttl_s);
+
+size_t learned_addresses_count(const struct learned_addresses *learned);

@@ -11,7 +11,7 @@
 #include "own_network.h"
 
 #define DEADLINE_S 5
-#define MAX_CHANGES 64
+#define MAX_CHANGES 256
 
 struct changes {
         struct event_base *base;
@@ -183,6 +183,9 @@ static void lost_messages_are_made_up_for(void **state)
                 changes.count = 0;
                 assert_int_equal(event_base_loop(changes.base, EVLOOP_ONCE), 0);
         }
+        /* What got through before the loss is older than what was read anew because of it. */
+        while (event_base_loop(changes.base, EVLOOP_NONBLOCK) == 0 && changes.count > 0)
+                changes.count = 0;
         assert_true(has(watch, "198.18.1.2"));
         assert_false(has(watch, "198.18.1.1"));
         stop(&changes, watch);

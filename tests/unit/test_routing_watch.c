@@ -34,13 +34,14 @@ static int on_gone(void *context)
 
 static struct routing_watch *start(struct reports *reports)
 {
+        static const struct routing_watch_subject subject = { .table = TABLE };
         struct routing_watch *watch;
 
         own_network_run("ip rule flush 2>&1; ip -6 rule flush 2>&1; ip route flush table 27751 2>/dev/null;"
                         "ip -6 route flush table 27751 2>/dev/null; " SET_UP);
         reports->base = event_base_new();
         assert_non_null(reports->base);
-        assert_int_equal(routing_watch_new(reports->base, TABLE, on_gone, reports, &watch), 0);
+        assert_int_equal(routing_watch_new(reports->base, &subject, on_gone, reports, &watch), 0);
         return watch;
 }
 

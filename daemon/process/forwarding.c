@@ -1,0 +1,316 @@
+#include "process/forwarding.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kernel/nftables.h"
+#include "kernel/policy_routing.h"
+#include "kernel/routing_watch.h"
+#include "kernel/source_barrier.h"
+#include "kernel/table_watch.h"
+#include "policy/network_plan.h"
+#include "traffic/name_refresher.h"
+
+#define ERROR_SIZE 512
+#define SETTLE_MS 100  /* several addresses often come or go together */
+#define RETRY_MS 1000  /* when the kernel did not take a change */
+#define SWEEP_MS 10000 /* how often what has run out is forgotten */
+
+struct forwarding {
+        struct forwarding_shared shared;
+        const struct generation *generation; /* borrowed: the one in force */
+        struct learned_addresses *learned;
+        struct learned_school *school;
+        struct name_refresher *refresher;
+        struct table_watch *table_watch;     /* NULL without listen.transparent */
+        struct routing_watch *routing_watch; /* likewise */
+        struct event *follow_addresses;
+        struct event *sweep;
+        bool without_barrier; /* and why is said */
+};
+
+/* What a policy's ruleset depends on beside it. */
+struct facts {
+        struct learned_for_policy what;
+        const struct address_watch *address_watch;
+};
+
+static bool is_present(const struct net_address *address, void *context)
+{
+        const struct facts *facts = context;
+
+        return address_watch_has(facts->address_watch, address);
+}
+
+static void each_learned(ruleset_element_fn on_element, void *sink, void *context)
+{
+        const struct facts *facts = context;
+
+        learned_addresses_each(on_element, sink, &facts->what);
+}
+
+typedef int (*apply_fn)(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size);
+
+static int apply_with_facts(const struct forwarding *forwarding, const struct policy *policy, apply_fn apply,
+                            char *error, size_t error_size)
+{
+        struct facts facts = { .what = { forwarding->learned, policy },
+                               .address_watch = forwarding->shared.address_watch };
+        const struct ruleset_facts ruleset_facts = { .is_present = is_present,
+                                                     .each_learned = each_learned,
+                                                     .context = &facts };
+
+        return apply(policy, &ruleset_facts, error, error_size);
+}
+
+/* Every cluster's sources. NULL: out of memory. */
+static struct net_prefix *list_sources(const struct config *config, size_t *ret_count)
+{
+        struct net_prefix *prefixes;
+        size_t count = 0;
+
+        for (size_t i = 0; i < config->cluster_count; i++)
+                count += config->clusters[i].source_count;
+        prefixes = calloc(count + 1, sizeof(*prefixes)); /* never zero bytes */
+        *ret_count = 0;
+        for (size_t i = 0; prefixes != NULL && i < config->cluster_count; i++)
+                for (size_t j = 0; j < config->clusters[i].source_count; j++)
+                        prefixes[(*ret_count)++] = config->clusters[i].sources[j].prefix;
+        return prefixes;
+}
+
+/* Whatever keeps the second lock from closing is said once; the first one holds without it. */
+static int apply_barrier(struct forwarding *forwarding, const struct config *config, char *error, size_t error_size)
+{
+        size_t count;
+        struct net_prefix *prefixes = list_sources(config, &count);
+        int r = -ENOMEM;
+
+        if (prefixes == NULL)
+                snprintf(error, error_size, "out of memory");
+        else
+                r = source_barrier_set(RULESET_FORWARDING_MARK, prefixes, count, error, error_size);
+        free(prefixes);
+        if (r != -EOPNOTSUPP && r != -E2BIG) {
+                forwarding->without_barrier = false;
+                return r;
+        }
+        if (!forwarding->without_barrier)
+                log_warning("%s", error);
+        forwarding->without_barrier = true;
+        return 0;
+}
+
+/* The barrier lets only marked packets pass, so the table that marks them comes before it. */
+int forwarding_apply(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
+{
+        const struct config *config = policy_config(policy);
+        int r;
+
+        if (!config->transparent.enabled)
+                return 0;
+        r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
+        if (r >= 0)
+                r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
+        if (r >= 0)
+                r = apply_barrier(forwarding, config, error, error_size);
+        return r < 0 ? r : 0;
+}
+
+/* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
+static int on_table_gone(void *context)
+{
+        struct forwarding *forwarding = context;
+        char error[ERROR_SIZE];
+        int r = forwarding_apply(forwarding, generation_policy(forwarding->generation), error, sizeof(error));
+
+        if (r < 0)
+                log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "
+                          "cannot put it back: %s",
+                          error);
+        else
+                log_warning("another program removed the nftables table inet aksegressd: put it back");
+        return r;
+}
+
+/*
+ * systemd-networkd removes rules that it has not made whenever it starts; until ours are back nothing steered arrives. A
+ * reload of ours that removes a source prefix is noticed here too, and then nothing is missing.
+ */
+static int on_routing_gone(void *context)
+{
+        struct forwarding *forwarding = context;
+        const struct config *config = policy_config(generation_policy(forwarding->generation));
+        char error[ERROR_SIZE];
+        int steering = policy_routing_ensure(RULESET_STEERING_MARK, error, sizeof(error));
+        int barrier = steering < 0 ? 0 : apply_barrier(forwarding, config, error, sizeof(error));
+
+        if (steering < 0 || barrier < 0)
+                log_error("another program removed our policy routing, and steered traffic is refused: %s", error);
+        else if (steering > 0 || barrier > 0)
+                log_warning("another program removed our policy routing: put it back");
+        return steering < 0 ? steering : barrier < 0 ? barrier : 0;
+}
+
+static void follow_in(struct forwarding *forwarding, uint64_t delay_ms)
+{
+        struct timeval delay = clock_timeval(delay_ms);
+
+        event_add(forwarding->follow_addresses, &delay);
+}
+
+static void on_follow_addresses(evutil_socket_t fd, short what, void *context)
+{
+        struct forwarding *forwarding = context;
+        char error[ERROR_SIZE];
+
+        (void)fd;
+        (void)what;
+        if (apply_with_facts(forwarding, generation_policy(forwarding->generation), nftables_apply_sources, error,
+                             sizeof(error)) == 0)
+                return;
+        log_error("the kernel's source addresses do not follow the network interface: %s; trying again", error);
+        follow_in(forwarding, RETRY_MS);
+}
+
+void forwarding_follow_addresses(struct forwarding *forwarding)
+{
+        if (forwarding != NULL && forwarding->table_watch != NULL)
+                follow_in(forwarding, SETTLE_MS);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *context)
+{
+        struct forwarding *forwarding = context;
+
+        (void)fd;
+        (void)what;
+        learned_addresses_sweep(forwarding->learned);
+}
+
+static int refresh_names(struct forwarding *forwarding)
+{
+        const struct policy *policy = generation_policy(forwarding->generation);
+        const struct network_plan *plan = policy_networks(policy);
+        size_t count = policy_config(policy)->transparent.enabled ? plan->name_count : 0;
+
+        return name_refresher_set(forwarding->refresher, policy_config(policy), plan->names, count);
+}
+
+static int open_services(struct forwarding *forwarding)
+{
+        struct event_base *base = forwarding->shared.base;
+        const struct policy *policy = generation_policy(forwarding->generation);
+        const struct config *config = policy_config(policy);
+        struct timeval interval = clock_timeval(SWEEP_MS);
+        int r = learned_addresses_new(config->transparent.enabled, &forwarding->learned);
+
+        if (r < 0)
+                return r;
+        learned_addresses_use_policy(forwarding->learned, policy);
+        learned_addresses_take_over(forwarding->learned);
+        r = learned_school_new(forwarding->learned, base, &forwarding->school);
+        if (r == 0)
+                r = name_refresher_new(base, config, forwarding->learned, &forwarding->refresher);
+        if (r < 0)
+                return r;
+        forwarding->follow_addresses = event_new(base, -1, 0, on_follow_addresses, forwarding);
+        forwarding->sweep = event_new(base, -1, EV_PERSIST, on_sweep, forwarding);
+        if (forwarding->follow_addresses == NULL || forwarding->sweep == NULL)
+                return -ENOMEM;
+        return event_add(forwarding->sweep, &interval) == 0 ? 0 : -ENOMEM;
+}
+
+int forwarding_new(const struct forwarding_shared *shared, const struct generation *generation, char *error,
+                   size_t error_size, struct forwarding **ret)
+{
+        struct forwarding *forwarding = calloc(1, sizeof(*forwarding));
+        int r = -ENOMEM;
+
+        if (forwarding != NULL) {
+                forwarding->shared = *shared;
+                forwarding->generation = generation;
+                r = open_services(forwarding);
+        }
+        if (r < 0) {
+                snprintf(error, error_size, "cannot learn addresses: %s", strerror(-r));
+                forwarding_free(forwarding);
+                return r;
+        }
+        *ret = forwarding;
+        return 0;
+}
+
+void forwarding_free(struct forwarding *forwarding)
+{
+        if (forwarding == NULL)
+                return;
+        routing_watch_free(forwarding->routing_watch);
+        table_watch_free(forwarding->table_watch);
+        if (forwarding->sweep != NULL)
+                event_free(forwarding->sweep);
+        if (forwarding->follow_addresses != NULL)
+                event_free(forwarding->follow_addresses);
+        name_refresher_free(forwarding->refresher);
+        learned_school_free(forwarding->school);
+        learned_addresses_free(forwarding->learned);
+        free(forwarding);
+}
+
+struct learned_addresses *forwarding_learned(struct forwarding *forwarding)
+{
+        return forwarding->learned;
+}
+
+struct learned_school *forwarding_school(struct forwarding *forwarding)
+{
+        return forwarding->school;
+}
+
+static int watch_kernel(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        static const struct routing_watch_subject routing = { .table = POLICY_ROUTING_TABLE,
+                                                              .first_priority = SOURCE_BARRIER_PRIORITY,
+                                                              .last_priority = SOURCE_BARRIER_LAST_PRIORITY };
+        struct event_base *base = forwarding->shared.base;
+        int r = table_watch_new(base, "aksegressd", on_table_gone, forwarding, &forwarding->table_watch);
+
+        if (r < 0) {
+                snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));
+                return r;
+        }
+        r = routing_watch_new(base, &routing, on_routing_gone, forwarding, &forwarding->routing_watch);
+        if (r < 0)
+                snprintf(error, error_size, "cannot watch the policy routing: %s", strerror(-r));
+        return r;
+}
+
+int forwarding_start(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        const struct policy *policy = generation_policy(forwarding->generation);
+        int r = 0;
+
+        if (policy_config(policy)->transparent.enabled)
+                r = watch_kernel(forwarding, error, error_size);
+        if (r == 0)
+                r = forwarding_apply(forwarding, policy, error, error_size);
+        if (r == 0) {
+                r = refresh_names(forwarding);
+                if (r < 0)
+                        snprintf(error, error_size, "cannot resolve the names of network rules: %s", strerror(-r));
+        }
+        return r;
+}
+
+void forwarding_use(struct forwarding *forwarding, const struct generation *generation)
+{
+        forwarding->generation = generation;
+        learned_addresses_use_policy(forwarding->learned, generation_policy(generation));
+        int r = refresh_names(forwarding);
+        if (r < 0)
+                log_error("names of network rules: %s, resolving those of the configuration before", strerror(-r));
+}

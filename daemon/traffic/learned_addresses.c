@@ -1,0 +1,410 @@
+#include "traffic/learned_addresses.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kernel/set_elements.h"
+#include "policy/network_plan.h"
+#include "traffic/learned_table.h"
+
+/* Added, not committed. */
+struct pending {
+        char set[RULESET_SET_NAME_SIZE];
+        const char *cluster; /* borrowed from the policy in use */
+        struct fqdn name;
+        struct net_address address;
+        uint64_t until_ms;
+};
+
+struct learned_addresses {
+        struct learned_table *table;
+        struct set_elements *elements; /* NULL: there is no table in the kernel */
+        const struct policy *policy;   /* borrowed */
+        struct pending *pending;       /* owned */
+        size_t pending_count;
+        size_t pending_capacity;
+};
+
+int learned_addresses_new(bool kernel, struct learned_addresses **ret)
+{
+        struct learned_addresses *learned = calloc(1, sizeof(*learned));
+
+        if (learned == NULL)
+                return -ENOMEM;
+        int r = learned_table_new(LEARNED_ADDRESSES_MAX, &learned->table);
+        if (r == 0 && kernel)
+                r = set_elements_new("aksegressd", &learned->elements);
+        if (r < 0) {
+                learned_addresses_free(learned);
+                return r;
+        }
+        *ret = learned;
+        return 0;
+}
+
+void learned_addresses_free(struct learned_addresses *learned)
+{
+        if (learned == NULL)
+                return;
+        set_elements_free(learned->elements);
+        learned_table_free(learned->table);
+        free(learned->pending);
+        free(learned);
+}
+
+void learned_addresses_use_policy(struct learned_addresses *learned, const struct policy *policy)
+{
+        learned->policy = policy;
+}
+
+/* Until when a client that gets an answer now may use it. */
+static uint64_t needed_until(uint64_t now_ms, uint32_t ttl_s)
+{
+        uint32_t ttl = ttl_s < LEARNED_ADDRESSES_MAX_TTL_S ? ttl_s : LEARNED_ADDRESSES_MAX_TTL_S;
+
+        return now_ms + (uint64_t)ttl * 1000 + LEARNED_ADDRESSES_KEEP_MS;
+}
+
+/* Until when it is put there: longer, so that not every answer renews it. */
+static uint64_t given_until(uint64_t now_ms, uint32_t ttl_s)
+{
+        return needed_until(now_ms, ttl_s) + LEARNED_ADDRESSES_KEEP_MS;
+}
+
+static bool is_permitted(const struct policy *policy, const struct policy_cluster *cluster,
+                         const struct net_address *address)
+{
+        char hint[POLICY_HINT_SIZE];
+
+        return policy_permits_address(policy, cluster, address, 0, hint) == REASON_COMPLETED;
+}
+
+/* Adding. */
+
+static int reserve_pending(struct learned_addresses *learned)
+{
+        size_t capacity = learned->pending_capacity == 0 ? 64 : learned->pending_capacity * 2;
+        struct pending *pending;
+
+        if (learned->pending_count < learned->pending_capacity)
+                return 0;
+        pending = reallocarray(learned->pending, capacity, sizeof(*pending));
+        if (pending == NULL)
+                return -ENOMEM;
+        learned->pending = pending;
+        learned->pending_capacity = capacity;
+        return 0;
+}
+
+/* One address of a name for one cluster, on its way into the set of each service. */
+struct addition {
+        struct learned_addresses *learned;
+        struct pending pending;
+        int result;
+};
+
+static void on_service(const struct network_service *service, void *context)
+{
+        struct addition *addition = context;
+        struct learned_addresses *learned = addition->learned;
+
+        if (addition->result == 0)
+                addition->result = reserve_pending(learned);
+        if (addition->result < 0)
+                return;
+        ruleset_learned_set(service, addition->pending.cluster, addition->pending.address.family,
+                            addition->pending.set);
+        learned->pending[learned->pending_count++] = addition->pending;
+}
+
+static int add_for_cluster(struct learned_addresses *learned, const struct policy_cluster *cluster,
+                           const struct fqdn *name, const struct net_address *addresses, size_t count, uint32_t ttl_s)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+        struct addition addition = {
+                .learned = learned,
+                .pending = { .cluster = policy_cluster_name(cluster),
+                             .name = *name,
+                             .until_ms = given_until(now_ms, ttl_s) },
+        };
+
+        for (size_t i = 0; i < count && addition.result == 0; i++) {
+                addition.pending.address = addresses[i];
+                if (!is_permitted(learned->policy, cluster, &addresses[i]) ||
+                    learned_table_until(learned->table, addition.pending.cluster, name->text, &addresses[i]) >=
+                            needed_until(now_ms, ttl_s))
+                        continue;
+                policy_each_service_of_name(learned->policy, cluster, name, on_service, &addition);
+        }
+        return addition.result;
+}
+
+int learned_addresses_add(struct learned_addresses *learned, const char *cluster, const struct fqdn *name,
+                          const struct net_address *addresses, size_t count, uint32_t ttl_s)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < policy_cluster_count(learned->policy) && r == 0; i++) {
+                const struct policy_cluster *candidate = policy_cluster_at(learned->policy, i);
+                if (cluster == NULL || strcmp(policy_cluster_name(candidate), cluster) == 0)
+                        r = add_for_cluster(learned, candidate, name, addresses, count, ttl_s);
+        }
+        return r;
+}
+
+struct recalling {
+        learned_known_fn on_known;
+        void *context;
+};
+
+static bool on_fact_to_recall(const struct learned_fact *fact, void *context)
+{
+        const struct recalling *recalling = context;
+
+        recalling->on_known(fact->name, &fact->address, recalling->context);
+        return true;
+}
+
+void learned_addresses_recall(struct learned_addresses *learned, learned_known_fn on_known, void *context)
+{
+        struct recalling recalling = { on_known, context };
+
+        learned_table_each(learned->table, clock_monotonic_ms(), on_fact_to_recall, &recalling);
+}
+
+/* Committing. */
+
+static int put_into_kernel(struct learned_addresses *learned)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+        size_t count = learned->pending_count, refused = count;
+        struct set_element *elements = calloc(count, sizeof(*elements));
+
+        if (elements == NULL)
+                return -ENOMEM;
+        for (size_t i = 0; i < count; i++) {
+                const struct pending *pending = &learned->pending[i];
+                elements[i] = (struct set_element){ .set = pending->set,
+                                                    .address = pending->address,
+                                                    .timeout_ms = pending->until_ms - now_ms,
+                                                    .comment = pending->name.text };
+        }
+        int r = set_elements_put(learned->elements, elements, count, &refused);
+        if (r < 0)
+                log_error("learned addresses: set %s of table inet aksegressd: %s; clients are not told of them",
+                          refused < count ? elements[refused].set : "?", strerror(-r));
+        free(elements);
+        return r;
+}
+
+static int put_into_table(struct learned_addresses *learned)
+{
+        int result = 0;
+
+        for (size_t i = 0; i < learned->pending_count; i++) {
+                const struct pending *pending = &learned->pending[i];
+                const struct learned_fact fact = { .cluster = pending->cluster,
+                                                   .name = pending->name.text,
+                                                   .address = pending->address,
+                                                   .until_ms = pending->until_ms };
+                int r = learned_table_put(learned->table, &fact);
+                if (r < 0)
+                        result = r;
+        }
+        if (result < 0)
+                log_error("learned addresses: %s; clients are not told of further ones",
+                          result == -ENOSPC ? "the table is full" : strerror(-result));
+        return result;
+}
+
+int learned_addresses_commit(struct learned_addresses *learned)
+{
+        int r = 0;
+
+        if (learned->pending_count == 0)
+                return 0;
+        if (learned->elements != NULL)
+                r = put_into_kernel(learned);
+        if (r == 0)
+                r = put_into_table(learned);
+        learned->pending_count = 0;
+        return r;
+}
+
+void learned_addresses_sweep(struct learned_addresses *learned)
+{
+        learned_table_sweep(learned->table, clock_monotonic_ms());
+}
+
+/* Taking over. */
+
+struct takeover {
+        struct learned_addresses *learned;
+        const char *cluster;
+        bool lost;
+};
+
+/* The comment is the name, as far as it fits; a name that was cut is not in any rule and so is passed over. */
+static void on_element_left(const struct set_element *element, void *context)
+{
+        struct takeover *takeover = context;
+        struct fqdn name;
+
+        if (element->comment == NULL || fqdn_from_text(element->comment, &name) < 0)
+                return;
+        const struct learned_fact fact = { .cluster = takeover->cluster,
+                                           .name = name.text,
+                                           .address = element->address,
+                                           .until_ms = clock_monotonic_ms() + element->timeout_ms };
+        if (learned_table_put(takeover->learned->table, &fact) < 0)
+                takeover->lost = true;
+}
+
+static void take_over_set(struct takeover *takeover, const struct network_service *service, int family)
+{
+        char set[RULESET_SET_NAME_SIZE];
+
+        ruleset_learned_set(service, takeover->cluster, family, set);
+        int r = set_elements_dump(takeover->learned->elements, set, on_element_left, takeover);
+        if ((r < 0 && r != -ENOENT) || takeover->lost)
+                log_warning("learned addresses: what an earlier daemon left in set %s is forgotten: %s", set,
+                            r < 0 ? strerror(-r) : "no room for it");
+}
+
+static void take_over_cluster(struct learned_addresses *learned, const struct network_cluster *cluster)
+{
+        static const int families[] = { AF_INET, AF_INET6 };
+        struct takeover takeover = { .learned = learned, .cluster = cluster->name };
+
+        for (size_t i = 0; i < cluster->allow.count; i++)
+                for (size_t j = 0; cluster->allow.items[i].has_names && j < ARRAY_SIZE(families); j++)
+                        take_over_set(&takeover, &cluster->allow.items[i], families[j]);
+}
+
+void learned_addresses_take_over(struct learned_addresses *learned)
+{
+        const struct network_plan *plan = policy_networks(learned->policy);
+
+        for (size_t i = 0; learned->elements != NULL && i < plan->cluster_count; i++)
+                take_over_cluster(learned, &plan->clusters[i]);
+}
+
+/* What the sets of a policy are to hold. */
+
+struct telling {
+        const struct learned_for_policy *what;
+        ruleset_element_fn on_element;
+        void *sink;
+        uint64_t now_ms;
+        const struct policy_cluster *cluster; /* of the fact that is told */
+        struct ruleset_element element;
+};
+
+static void on_service_to_tell(const struct network_service *service, void *context)
+{
+        struct telling *telling = context;
+        char set[RULESET_SET_NAME_SIZE];
+
+        ruleset_learned_set(service, policy_cluster_name(telling->cluster), telling->element.address.family, set);
+        telling->on_element(set, &telling->element, telling->sink);
+}
+
+static bool on_fact_to_tell(const struct learned_fact *fact, void *context)
+{
+        struct telling *telling = context;
+        const struct policy *policy = telling->what->policy;
+        struct fqdn name;
+
+        telling->cluster = policy_cluster_named(policy, fact->cluster);
+        if (telling->cluster == NULL || fqdn_from_text(fact->name, &name) < 0 ||
+            !is_permitted(policy, telling->cluster, &fact->address))
+                return true;
+        telling->element = (struct ruleset_element){ .address = fact->address,
+                                                     .timeout_ms = fact->until_ms - telling->now_ms,
+                                                     .comment = fact->name };
+        policy_each_service_of_name(policy, telling->cluster, &name, on_service_to_tell, telling);
+        return true;
+}
+
+void learned_addresses_each(ruleset_element_fn on_element, void *sink, const struct learned_for_policy *what)
+{
+        struct telling telling = {
+                .what = what, .on_element = on_element, .sink = sink, .now_ms = clock_monotonic_ms()
+        };
+
+        learned_table_each(what->learned->table, telling.now_ms, on_fact_to_tell, &telling);
+}
+
+/* Asking. */
+
+struct covering {
+        const struct policy *policy;
+        const struct policy_cluster *cluster;
+        struct policy_request request;
+        bool found;
+};
+
+static bool on_fact_that_may_cover(const struct learned_fact *fact, void *context)
+{
+        struct covering *covering = context;
+        struct policy_verdict verdict;
+
+        if (fqdn_from_text(fact->name, &covering->request.name) < 0)
+                return true;
+        policy_decide(covering->policy, covering->cluster, &covering->request, &verdict);
+        covering->found = verdict.action == POLICY_ALLOW && verdict.by_network_rule;
+        return !covering->found;
+}
+
+bool learned_addresses_cover(struct learned_addresses *learned, const struct policy *policy,
+                             const struct policy_cluster *cluster, enum policy_protocol protocol,
+                             const struct net_endpoint *destination, struct fqdn *ret_name)
+{
+        struct covering covering = {
+                .policy = policy,
+                .cluster = cluster,
+                .request = { .protocol = protocol, .port = destination->port },
+        };
+
+        if (cluster == NULL || learned_addresses_count(learned) == 0)
+                return false;
+        learned_table_each_of(learned->table, policy_cluster_name(cluster), &destination->address, clock_monotonic_ms(),
+                              on_fact_that_may_cover, &covering);
+        if (covering.found)
+                *ret_name = covering.request.name;
+        return covering.found;
+}
+
+static void note_service(const struct network_service *service, void *context)
+{
+        bool *found = context;
+
+        (void)service;
+        *found = true;
+}
+
+bool learned_addresses_know(struct learned_addresses *learned, const struct policy *policy,
+                            const struct policy_cluster *cluster, const struct fqdn *name,
+                            const struct net_address *addresses, size_t count, uint32_t ttl_s)
+{
+        uint64_t needed_ms = needed_until(clock_monotonic_ms(), ttl_s);
+        bool concerned = false;
+
+        if (learned->elements == NULL)
+                return true;
+        policy_each_service_of_name(policy, cluster, name, note_service, &concerned);
+        for (size_t i = 0; concerned && i < count; i++)
+                if (is_permitted(policy, cluster, &addresses[i]) &&
+                    learned_table_until(learned->table, policy_cluster_name(cluster), name->text, &addresses[i]) <
+                            needed_ms)
+                        return false;
+        return true;
+}
+
+size_t learned_addresses_count(const struct learned_addresses *learned)
+{
+        return learned_table_count(learned->table);
+}
