@@ -355,6 +355,7 @@ static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_
                 .limits = daemon->limits,
                 .records = daemon->records,
                 .learned = forwarding_learned(daemon->forwarding),
+                .school = forwarding_school(daemon->forwarding),
                 .ended_fd = daemon->ended_fd,
         };
 

@@ -140,7 +140,8 @@ static void *worker_run(void *context)
         return NULL;
 }
 
-static int worker_open_listeners(struct worker *worker, const struct config *config, char *error, size_t error_size)
+static int worker_open_listeners(struct worker *worker, const struct worker_shared *shared, const struct config *config,
+                                 char *error, size_t error_size)
 {
         int r = 0;
 
@@ -151,7 +152,7 @@ static int worker_open_listeners(struct worker *worker, const struct config *con
                 r = listener_new(&worker->traffic, DECISION_LISTENER_PROXY, &config->proxy.endpoint, error, error_size,
                                  &worker->proxy);
         if (r == 0 && config->dns.enabled)
-                r = dns_listener_new(&worker->traffic, config, error, error_size, &worker->dns);
+                r = dns_listener_new(&worker->traffic, shared->school, config, error, error_size, &worker->dns);
         return r;
 }
 
@@ -201,7 +202,7 @@ int worker_new(unsigned index, const struct worker_shared *shared, struct genera
         if (r < 0)
                 snprintf(error, error_size, "worker %u: %s", index, strerror(-r));
         else
-                r = worker_open_listeners(worker, config, error, error_size);
+                r = worker_open_listeners(worker, shared, config, error, error_size);
         if (r < 0) {
                 worker_free(worker);
                 return r;

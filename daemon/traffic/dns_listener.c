@@ -17,9 +17,10 @@ struct dns_listener {
         struct listener *accepting; /* NULL: draining */
 };
 
-static int open_services(struct dns_listener *listener, struct traffic *traffic, const struct config *config)
+static int open_services(struct dns_listener *listener, struct traffic *traffic, struct learned_school *school,
+                         const struct config *config)
 {
-        int r = dns_requests_new(traffic, config, &listener->requests);
+        int r = dns_requests_new(traffic, school, config, &listener->requests);
 
         return r < 0 ? r : dns_streams_new(listener->requests, &listener->streams);
 }
@@ -35,14 +36,14 @@ static int open_sockets(struct dns_listener *listener, struct traffic *traffic, 
                                        error, error_size, &listener->accepting);
 }
 
-int dns_listener_new(struct traffic *traffic, const struct config *config, char *error, size_t error_size,
-                     struct dns_listener **ret)
+int dns_listener_new(struct traffic *traffic, struct learned_school *school, const struct config *config, char *error,
+                     size_t error_size, struct dns_listener **ret)
 {
         struct dns_listener *listener = calloc(1, sizeof(*listener));
         int r = -ENOMEM;
 
         if (listener != NULL)
-                r = open_services(listener, traffic, config);
+                r = open_services(listener, traffic, school, config);
         if (r < 0)
                 snprintf(error, error_size, "listen.dns: %s", strerror(-r));
         else

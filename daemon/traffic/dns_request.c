@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "traffic/dns_request_state.h"
 
-int dns_requests_new(struct traffic *traffic, const struct config *config, struct dns_requests **ret)
+int dns_requests_new(struct traffic *traffic, struct learned_school *school, const struct config *config,
+                     struct dns_requests **ret)
 {
         struct dns_requests *requests = calloc(1, sizeof(*requests));
 
@@ -16,8 +17,10 @@ int dns_requests_new(struct traffic *traffic, const struct config *config, struc
                 return -ENOMEM;
         requests->traffic = traffic;
         int r = dns_lookups_new(traffic->base, config, &requests->lookups);
+        if (r == 0)
+                r = learned_teacher_new(school, traffic->base, &requests->teacher);
         if (r < 0) {
-                free(requests);
+                dns_requests_free(requests);
                 return r;
         }
         *ret = requests;
@@ -28,52 +31,61 @@ void dns_requests_free(struct dns_requests *requests)
 {
         if (requests == NULL)
                 return;
+        learned_teacher_free(requests->teacher);
         dns_lookups_free(requests->lookups);
         free(requests);
 }
 
-/* Of a pending request; its lookup is over or cancelled. */
-static void request_free(struct dns_request *request)
+void dns_request_free(struct dns_request *request)
 {
         (void)evtimer_del(&request->deadline);
         generation_unref(request->generation);
         request->requests->pending_count--;
+        free(request->response);
         free(request);
 }
 
-/* Hands over the response that was just written. */
-static void deliver(struct dns_request *request, size_t length)
+void dns_request_deliver(struct dns_request *request, const uint8_t *response, size_t length)
 {
-        dns_request_fn on_response = request->on_response;
-        const uint8_t *response = request->requests->response;
-        void *context = request->context;
-
-        request_free(request);
-        on_response(response, length, context);
+        request->on_response(response, length, request->context);
+        dns_request_free(request);
 }
 
 static void request_on_answer(const struct dns_lookup_result *result, void *context)
 {
         struct dns_request *request = context;
+        struct dns_request *waiting = NULL;
 
         request->lookup = NULL;
-        deliver(request, dns_request_end_with_result(request, result));
+        size_t length = dns_request_end_with_result(request, result, &waiting);
+        if (waiting == NULL)
+                dns_request_deliver(request, request->requests->response, length);
+}
+
+static void cancel_waiting(struct dns_request *request)
+{
+        if (request->lookup != NULL)
+                dns_lookup_cancel(request->lookup);
+        if (request->lesson != NULL)
+                learned_lesson_cancel(request->lesson);
+        request->lookup = NULL;
+        request->lesson = NULL;
 }
 
 static void request_on_deadline(evutil_socket_t fd, short what, void *context)
 {
         struct dns_request *request = context;
+        enum reason reason = request->lesson != NULL ? REASON_NO_RESOURCES : REASON_RESOLVE_TIMEOUT;
 
         (void)fd;
         (void)what;
-        dns_lookup_cancel(request->lookup);
-        request->lookup = NULL;
-        deliver(request, dns_request_end_failed(request, REASON_RESOLVE_TIMEOUT));
+        cancel_waiting(request);
+        dns_request_deliver(request, request->requests->response, dns_request_end_failed(request, reason));
 }
 
-/* Makes of the request at hand one that outlives the call. NULL: out of memory, or too many. */
-static struct dns_request *keep(const struct dns_request *at_hand)
+struct dns_request *dns_request_keep(const struct dns_request *at_hand)
 {
+        struct timeval timeout = clock_timeval(generation_config(at_hand->generation)->resolve_timeout_ms);
         struct dns_requests *requests = at_hand->requests;
         struct dns_request *request = NULL;
 
@@ -82,26 +94,38 @@ static struct dns_request *keep(const struct dns_request *at_hand)
         if (request == NULL)
                 return NULL;
         *request = *at_hand;
+        request->is_kept = true;
         generation_ref(request->generation);
         requests->pending_count++;
         (void)evtimer_assign(&request->deadline, requests->traffic->base, request_on_deadline, request);
-        return request;
-}
-
-/* NULL: out of memory, or too many. */
-static struct dns_request *ask(const struct dns_request *at_hand, const struct dns_question *question)
-{
-        struct timeval timeout = clock_timeval(generation_config(at_hand->generation)->resolve_timeout_ms);
-        struct dns_request *request = keep(at_hand);
-
-        if (request == NULL)
-                return NULL;
-        if (evtimer_add(&request->deadline, &timeout) < 0 ||
-            dns_lookup_start(at_hand->requests->lookups, question, request_on_answer, request, &request->lookup) < 0) {
-                request_free(request);
+        if (evtimer_add(&request->deadline, &timeout) < 0) {
+                dns_request_free(request);
                 return NULL;
         }
         return request;
+}
+
+/* NULL: out of memory, or there are too many. */
+static struct dns_request *ask(const struct dns_request *at_hand, const struct dns_question *question)
+{
+        struct dns_request *request = dns_request_keep(at_hand);
+
+        if (request != NULL &&
+            dns_lookup_start(at_hand->requests->lookups, question, request_on_answer, request, &request->lookup) < 0) {
+                dns_request_free(request);
+                return NULL;
+        }
+        return request;
+}
+
+struct dns_question dns_request_question(const struct dns_query *query)
+{
+        return (struct dns_question){
+                .name = query->name,
+                .type = query->type,
+                .dnssec_ok = query->dnssec_ok,
+                .checking_disabled = query->checking_disabled,
+        };
 }
 
 /* The question is one that the cluster may ask. Returns the response's length; 0 with *ret set: pending. */
@@ -112,7 +136,7 @@ static size_t look_up(struct dns_request *request, struct dns_request **ret)
         struct dns_lookup_result result;
 
         if (dns_lookups_cached(requests->lookups, &question, &requests->cached, &result))
-                return dns_request_end_with_result(request, &result);
+                return dns_request_end_with_result(request, &result, ret);
         *ret = ask(request, &question);
         return *ret != NULL ? 0 : dns_request_end_failed(request, REASON_NO_RESOURCES);
 }
@@ -230,9 +254,9 @@ void dns_request_wait(struct dns_request *request, dns_request_fn on_response, v
 
 void dns_request_cancel(struct dns_request *request, enum reason reason)
 {
-        dns_lookup_cancel(request->lookup);
+        cancel_waiting(request);
         dns_request_end_unanswered(request, reason);
-        request_free(request);
+        dns_request_free(request);
 }
 
 void dns_request_record_refusal(struct dns_requests *requests, const struct net_endpoint *client, enum reason reason,

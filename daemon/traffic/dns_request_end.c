@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "inspect/dns_response.h"
@@ -9,8 +11,8 @@
 #define EDE_TEXT_SIZE (POLICY_HINT_SIZE + 64)
 
 /* Writes the query's one record. response NULL: none is sent. */
-static void record(const struct dns_request *request, enum reason reason, const struct dns_response *response,
-                   size_t response_size)
+static void record(const struct dns_request *request, enum reason reason, enum dns_rcode rcode, const uint8_t *response,
+                   size_t length)
 {
         const struct traffic *traffic = request->requests->traffic;
         struct decision decision;
@@ -25,9 +27,9 @@ static void record(const struct dns_request *request, enum reason reason, const 
                 .hint = request->hint,
                 .started_ms = request->started_ms,
                 .request_size = request->request_size,
-                .response = response != NULL ? request->requests->response : NULL,
-                .response_size = response_size,
-                .rcode = response != NULL ? response->rcode : DNS_RCODE_NO_ERROR,
+                .response = response,
+                .response_size = length,
+                .rcode = rcode,
         };
 
         dns_decision_describe(&what, &decision);
@@ -44,18 +46,23 @@ static size_t max_response_size(const struct dns_request *request)
         return size < DNS_MESSAGE_OUR_UDP_SIZE ? size : DNS_MESSAGE_OUR_UDP_SIZE;
 }
 
-/* Writes the response into the requests's memory, and the record. Returns its length. */
-static size_t conclude(const struct dns_request *request, enum reason reason, struct dns_response *response)
+/* Writes the response into requests->response. Returns its length. */
+static size_t write_response(const struct dns_request *request, struct dns_response *response)
 {
         struct dns_requests *requests = request->requests;
 
         response->max_size = max_response_size(request);
-        size_t length = dns_response_write(&request->query, response, requests->response, sizeof(requests->response));
-        record(request, reason, response, length);
+        return dns_response_write(&request->query, response, requests->response, sizeof(requests->response));
+}
+
+static size_t conclude(const struct dns_request *request, enum reason reason, struct dns_response *response)
+{
+        size_t length = write_response(request, response);
+
+        record(request, reason, response->rcode, request->requests->response, length);
         return length;
 }
 
-/* The same for a response that only says why there is no answer. */
 size_t dns_request_end_refused(const struct dns_request *request, enum reason reason, enum dns_rcode rcode,
                                enum dns_ede ede)
 {
@@ -76,16 +83,6 @@ size_t dns_request_end_failed(const struct dns_request *request, enum reason rea
         else if (reason == REASON_RESOLVE_FAILED)
                 ede = DNS_EDE_NETWORK_ERROR;
         return dns_request_end_refused(request, reason, DNS_RCODE_SERVER_FAILURE, ede);
-}
-
-struct dns_question dns_request_question(const struct dns_query *query)
-{
-        return (struct dns_question){
-                .name = query->name,
-                .type = query->type,
-                .dnssec_ok = query->dnssec_ok,
-                .checking_disabled = query->checking_disabled,
-        };
 }
 
 /*
@@ -110,10 +107,62 @@ static void remember(const struct dns_request *request, const struct dns_told *t
         }
 }
 
-/* What the client is told of the answer. */
-static size_t conclude_told(struct dns_request *request, const struct dns_lookup_result *result)
+/* The kernel knows the addresses, or will not: the client may, or must not, be told. */
+static void request_on_known(bool known, void *context)
 {
-        const struct dns_told *told = &request->requests->told;
+        struct dns_request *request = context;
+
+        request->lesson = NULL;
+        if (known) {
+                record(request, REASON_COMPLETED, request->rcode, request->response, request->response_length);
+                dns_request_deliver(request, request->response, request->response_length);
+                return;
+        }
+        size_t length = dns_request_end_failed(request, REASON_NO_RESOURCES);
+        dns_request_deliver(request, request->requests->response, length);
+}
+
+/* Keeps the response that was just written, and begins the lesson after which it is sent. Returns 0 or -Exxx. */
+static int start_lesson(struct dns_request *request, size_t length, enum dns_rcode rcode, uint32_t ttl_s)
+{
+        const struct dns_requests *requests = request->requests;
+        const struct dns_told *told = &requests->told;
+
+        request->response = malloc(length);
+        if (request->response == NULL)
+                return -ENOMEM;
+        memcpy(request->response, requests->response, length);
+        request->response_length = length;
+        request->rcode = rcode;
+        return learned_teacher_teach(requests->teacher, generation_policy(request->generation), request->cluster,
+                                     &request->query.name, told->addresses, told->address_count, ttl_s,
+                                     request_on_known, request, &request->lesson);
+}
+
+/* Teaches what the response that was just written says. Returns as dns_request_end_with_result. */
+static size_t tell_when_known(struct dns_request *request, size_t length, enum dns_rcode rcode, uint32_t ttl_s,
+                              struct dns_request **ret)
+{
+        struct dns_request *kept = request->is_kept ? request : dns_request_keep(request);
+        int r = kept != NULL ? start_lesson(kept, length, rcode, ttl_s) : -ENOMEM;
+
+        if (r == 0 && kept->lesson != NULL) {
+                *ret = kept;
+                return 0;
+        }
+        if (kept != NULL && kept != request)
+                dns_request_free(kept);
+        if (r < 0)
+                return dns_request_end_failed(request, REASON_NO_RESOURCES);
+        record(request, REASON_COMPLETED, rcode, request->requests->response, length); /* Learned meanwhile. */
+        return length;
+}
+
+/* What the client is told of the answer. */
+static size_t tell(struct dns_request *request, const struct dns_lookup_result *result, struct dns_request **ret)
+{
+        const struct dns_requests *requests = request->requests;
+        const struct dns_told *told = &requests->told;
         struct dns_response response = {
                 .rcode = told->answer->rcode,
                 .answer = told->answer,
@@ -122,14 +171,23 @@ static size_t conclude_told(struct dns_request *request, const struct dns_lookup
                 .has_ede = result->min_ttl_s > 0,
                 .ede = DNS_EDE_STALE_ANSWER,
         };
-        uint32_t ttl_s = told->answer->ttl_s > result->age_s ? told->answer->ttl_s - result->age_s : 0;
+        uint32_t left_s = told->answer->ttl_s > result->age_s ? told->answer->ttl_s - result->age_s : 0;
+        uint32_t ttl_s = left_s > result->min_ttl_s ? left_s : result->min_ttl_s;
+        size_t length = write_response(request, &response);
 
-        remember(request, told, ttl_s > result->min_ttl_s ? ttl_s : result->min_ttl_s);
-        return conclude(request, REASON_COMPLETED, &response);
+        remember(request, told, ttl_s);
+        if (told->address_count > 0 &&
+            !learned_addresses_know(requests->traffic->learned, generation_policy(request->generation),
+                                    request->cluster, &request->query.name, told->addresses, told->address_count,
+                                    ttl_s))
+                return tell_when_known(request, length, response.rcode, ttl_s, ret);
+        record(request, REASON_COMPLETED, response.rcode, requests->response, length);
+        return length;
 }
 
 /* There is an answer, positive or negative: judges its addresses. */
-static size_t conclude_answer(struct dns_request *request, const struct dns_lookup_result *result)
+static size_t end_with_answer(struct dns_request *request, const struct dns_lookup_result *result,
+                              struct dns_request **ret)
 {
         struct dns_told *told = &request->requests->told;
         struct dns_question question = dns_request_question(&request->query);
@@ -145,14 +203,15 @@ static size_t conclude_answer(struct dns_request *request, const struct dns_look
                 request->action = POLICY_AUDIT;
                 request->audit_reason = told->reason;
         }
-        return conclude_told(request, result);
+        return tell(request, result, ret);
 }
 
-size_t dns_request_end_with_result(struct dns_request *request, const struct dns_lookup_result *result)
+size_t dns_request_end_with_result(struct dns_request *request, const struct dns_lookup_result *result,
+                                   struct dns_request **ret)
 {
         switch (result->status) {
         case DNS_LOOKUP_OK:
-                return conclude_answer(request, result);
+                return end_with_answer(request, result, ret);
         case DNS_LOOKUP_FAILED:
                 return dns_request_end_failed(request, REASON_RESOLVE_FAILED);
         case DNS_LOOKUP_TIMED_OUT:
@@ -163,5 +222,5 @@ size_t dns_request_end_with_result(struct dns_request *request, const struct dns
 
 void dns_request_end_unanswered(const struct dns_request *request, enum reason reason)
 {
-        record(request, reason, NULL, 0);
+        record(request, reason, DNS_RCODE_NO_ERROR, NULL, 0);
 }

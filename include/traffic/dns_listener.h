@@ -15,12 +15,13 @@
 #include "policy/config.h"
 #include "policy/reason.h"
 #include "traffic/connection.h"
+#include "traffic/learned_teacher.h"
 
 struct dns_listener;
 
-/* Opens the sockets at config's listen.dns. traffic is borrowed. Returns 0, or -Exxx with a sentence in error. */
-MUST_CHECK int dns_listener_new(struct traffic *traffic, const struct config *config, char *error, size_t error_size,
-                                struct dns_listener **ret);
+/* Opens the sockets at config's listen.dns. traffic and school are borrowed. Returns 0, or -Exxx with a sentence in error. */
+MUST_CHECK int dns_listener_new(struct traffic *traffic, struct learned_school *school, const struct config *config,
+                                char *error, size_t error_size, struct dns_listener **ret);
 
 /* Takes another configuration's servers, zones and timeout. Returns 0 or -Exxx (nothing changed). */
 MUST_CHECK int dns_listener_reconfigure(struct dns_listener *listener, const struct config *config);

@@ -21,6 +21,7 @@
 #include "policy/reason.h"
 #include "traffic/connection.h"
 #include "traffic/dns_told.h"
+#include "traffic/learned_teacher.h"
 
 #define DNS_REQUEST_MAX_PENDING 10000 /* of one worker; a query past that is answered SERVFAIL, "no-resources" */
 
@@ -28,8 +29,9 @@ struct dns_request; /* one that waits */
 
 /* What the queries of one worker share. */
 struct dns_requests {
-        struct traffic *traffic;     /* borrowed: the worker's */
-        struct dns_lookups *lookups; /* owned */
+        struct traffic *traffic;         /* borrowed: the worker's */
+        struct dns_lookups *lookups;     /* owned */
+        struct learned_teacher *teacher; /* owned */
         size_t pending_count;
         /* For the query at hand; nothing in them outlives the call in which it is written. */
         struct dns_answer cached;
@@ -37,8 +39,9 @@ struct dns_requests {
         uint8_t response[DNS_MESSAGE_MAX_SIZE];
 };
 
-/* Returns 0, -ENOMEM, or -EINVAL when c-ares refuses the servers. */
-MUST_CHECK int dns_requests_new(struct traffic *traffic, const struct config *config, struct dns_requests **ret);
+/* school is borrowed, too. Returns 0 or -Exxx; -EINVAL when c-ares refuses the servers. */
+MUST_CHECK int dns_requests_new(struct traffic *traffic, struct learned_school *school, const struct config *config,
+                                struct dns_requests **ret);
 
 /* When no request is pending. Takes NULL. */
 void dns_requests_free(struct dns_requests *requests);

@@ -10,8 +10,9 @@
 #include "inspect/dns_answer.h"
 #include "net/dns_answers.h"
 #include "policy/policy.h"
+#include "traffic/learned_teacher.h"
 
-#define DNS_TOLD_MAX_ADDRESSES 128 /* what an answer has above it is left out */
+#define DNS_TOLD_MAX_ADDRESSES LEARNED_LESSON_MAX_ADDRESSES /* what an answer has above it is left out */
 
 /* A value, but a large one. */
 struct dns_told {
