@@ -30,8 +30,8 @@
 #define RULESET_FLOW_MARK 0x61650000u
 #define RULESET_FLOW_MASK 0xffff0000u
 
-#define RULESET_LOG_GROUP 27751  /* NFLOG */
-#define RULESET_LOG_SNAPLEN 1600 /* bytes of a packet: a QUIC Initial whole */
+#define RULESET_LOG_GROUP 27751u  /* NFLOG */
+#define RULESET_LOG_SNAPLEN 1600u /* bytes of a packet: a QUIC Initial whole */
 
 /* Prefixes of logged packets; "audit:" before one means that the packet passed all the same. */
 #define RULESET_LOG_AUDIT "audit:"
