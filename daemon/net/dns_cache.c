@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
-
-#define NO_ENTRY UINT32_MAX
+#include "net/clock_table.h"
+#include "net/dns_lifetime.h"
 
 /* An address and how long it counts as a recent answer. */
 struct known_address {
@@ -16,32 +15,19 @@ struct known_address {
 };
 
 struct entry {
-        struct fqdn_key *key;        /* owned; NULL: the slot is free */
         struct known_address *known; /* owned; the current answer's addresses first, then those of earlier ones */
         uint64_t expires_ms;
         uint64_t refresh_after_ms; /* of a stale answer whose last refresh failed */
-        uint32_t next;             /* in its bucket, or NO_ENTRY */
         uint8_t current_count;     /* addresses of the current answer */
         uint8_t known_count;
-        uint8_t kind;    /* enum dns_cache_kind */
-        bool referenced; /* used since the clock hand passed */
-};
-
-/* The bytes that are hashed and compared: family, then the name. */
-struct fqdn_key {
-        size_t length;
-        uint8_t bytes[];
+        uint8_t kind; /* enum dns_cache_kind */
 };
 
 struct dns_cache {
-        struct entry *entries; /* capacity of them */
-        uint32_t *buckets;     /* bucket_mask + 1 heads of chains of entries */
-        size_t bucket_mask;
-        size_t capacity;
-        size_t count;
-        size_t hand;
+        struct clock_table *entries; /* of struct entry */
 };
 
+/* What is hashed and compared: family, then the name. */
 #define KEY_MAX_LENGTH (1 + FQDN_MAX_LENGTH)
 
 static size_t key_bytes(const struct fqdn *name, int family, uint8_t bytes[KEY_MAX_LENGTH])
@@ -51,25 +37,25 @@ static size_t key_bytes(const struct fqdn *name, int family, uint8_t bytes[KEY_M
         return 1 + (size_t)name->length;
 }
 
+static void release_entry(void *value, void *context)
+{
+        struct entry *entry = value;
+
+        (void)context;
+        free(entry->known);
+}
+
 int dns_cache_new(size_t capacity, struct dns_cache **ret)
 {
         struct dns_cache *cache = calloc(1, sizeof(*cache));
-        size_t buckets = 16;
 
-        assert(capacity > 0 && capacity < NO_ENTRY);
         if (cache == NULL)
                 return -ENOMEM;
-        while (buckets < capacity)
-                buckets *= 2;
-        cache->capacity = capacity;
-        cache->bucket_mask = buckets - 1;
-        cache->entries = calloc(capacity, sizeof(*cache->entries));
-        cache->buckets = malloc(buckets * sizeof(*cache->buckets));
-        if (cache->entries == NULL || cache->buckets == NULL) {
-                dns_cache_free(cache);
-                return -ENOMEM;
+        int r = clock_table_new(capacity, sizeof(struct entry), release_entry, NULL, &cache->entries);
+        if (r < 0) {
+                free(cache);
+                return r;
         }
-        memset(cache->buckets, 0xff, buckets * sizeof(*cache->buckets)); /* NO_ENTRY */
         *ret = cache;
         return 0;
 }
@@ -78,18 +64,8 @@ void dns_cache_free(struct dns_cache *cache)
 {
         if (cache == NULL)
                 return;
-        for (size_t i = 0; cache->entries != NULL && i < cache->capacity; i++) {
-                free(cache->entries[i].key);
-                free(cache->entries[i].known);
-        }
-        free(cache->entries);
-        free(cache->buckets);
+        clock_table_free(cache->entries);
         free(cache);
-}
-
-static uint32_t *bucket_of(const struct dns_cache *cache, const uint8_t *bytes, size_t length)
-{
-        return &cache->buckets[hash_bytes(bytes, length) & cache->bucket_mask];
 }
 
 static struct entry *find(const struct dns_cache *cache, const struct fqdn *name, int family)
@@ -97,65 +73,17 @@ static struct entry *find(const struct dns_cache *cache, const struct fqdn *name
         uint8_t bytes[KEY_MAX_LENGTH];
         size_t length = key_bytes(name, family, bytes);
 
-        for (uint32_t i = *bucket_of(cache, bytes, length); i != NO_ENTRY; i = cache->entries[i].next) {
-                struct entry *entry = &cache->entries[i];
-                if (entry->key->length == length && memcmp(entry->key->bytes, bytes, length) == 0)
-                        return entry;
-        }
-        return NULL;
-}
-
-static void unlink_entry(struct dns_cache *cache, uint32_t index)
-{
-        struct entry *entry = &cache->entries[index];
-        uint32_t *link = bucket_of(cache, entry->key->bytes, entry->key->length);
-
-        while (*link != index)
-                link = &cache->entries[*link].next;
-        *link = entry->next;
-        free(entry->key);
-        free(entry->known);
-        *entry = (struct entry){ 0 };
-        cache->count--;
-}
-
-/* Moves the hand to a slot that is free or was not used since it last came by. Ends within two rounds. */
-static uint32_t take_slot(struct dns_cache *cache)
-{
-        for (;;) {
-                uint32_t index = (uint32_t)cache->hand;
-                struct entry *entry = &cache->entries[index];
-                cache->hand = (cache->hand + 1) % cache->capacity;
-                if (entry->key == NULL)
-                        return index;
-                if (!entry->referenced) {
-                        unlink_entry(cache, index);
-                        return index;
-                }
-                entry->referenced = false;
-        }
+        return clock_table_find(cache->entries, bytes, length);
 }
 
 /* The entry of the key, a new and empty one if need be; NULL when out of memory. */
 static struct entry *find_or_add(struct dns_cache *cache, const struct fqdn *name, int family)
 {
-        struct entry *entry = find(cache, name, family);
         uint8_t bytes[KEY_MAX_LENGTH];
         size_t length = key_bytes(name, family, bytes);
+        struct entry *entry = clock_table_find(cache->entries, bytes, length);
 
-        if (entry != NULL)
-                return entry;
-        struct fqdn_key *key = malloc(sizeof(*key) + length);
-        if (key == NULL)
-                return NULL;
-        key->length = length;
-        memcpy(key->bytes, bytes, length);
-        uint32_t index = take_slot(cache);
-        uint32_t *bucket = bucket_of(cache, bytes, length);
-        cache->entries[index] = (struct entry){ .key = key, .next = *bucket };
-        *bucket = index;
-        cache->count++;
-        return &cache->entries[index];
+        return entry != NULL ? entry : clock_table_add(cache->entries, bytes, length);
 }
 
 bool dns_cache_get(struct dns_cache *cache, const struct fqdn *name, int family, uint64_t now_ms,
@@ -166,9 +94,9 @@ bool dns_cache_get(struct dns_cache *cache, const struct fqdn *name, int family,
         if (entry == NULL || (entry->kind == DNS_CACHE_ADDRESSES && entry->current_count == 0)) /* was out of memory */
                 return false;
         bool expired = now_ms >= entry->expires_ms;
-        if (expired && (entry->kind != DNS_CACHE_ADDRESSES || now_ms - entry->expires_ms >= DNS_CACHE_STALE_MS))
+        if (expired && (entry->kind != DNS_CACHE_ADDRESSES || now_ms - entry->expires_ms >= DNS_LIFETIME_STALE_MS))
                 return false;
-        entry->referenced = true;
+        clock_table_touch(cache->entries, entry);
         ret->kind = entry->kind;
         ret->refresh = expired && now_ms >= entry->refresh_after_ms;
         ret->address_count = entry->current_count;
@@ -177,28 +105,20 @@ bool dns_cache_get(struct dns_cache *cache, const struct fqdn *name, int family,
         return true;
 }
 
-static uint64_t clamp_ttl_ms(uint32_t ttl_s, uint32_t maximum_s)
-{
-        if (ttl_s < DNS_CACHE_MIN_TTL_S)
-                ttl_s = DNS_CACHE_MIN_TTL_S;
-        if (ttl_s > maximum_s)
-                ttl_s = maximum_s;
-        return (uint64_t)ttl_s * 1000;
-}
-
-static bool is_known(const struct known_address *known, size_t count, const struct net_address *address)
+static struct known_address *find_known(struct known_address *known, size_t count, const struct net_address *address)
 {
         for (size_t i = 0; i < count; i++)
                 if (net_address_equal(&known[i].address, address))
-                        return true;
-        return false;
+                        return &known[i];
+        return NULL;
 }
 
 /* Appends each address of the entry that is not among the count ones of known and still recent. Returns the new count. */
 static size_t keep_history(const struct entry *entry, uint64_t now_ms, struct known_address *known, size_t count)
 {
         for (size_t i = 0; i < entry->known_count && count < DNS_CACHE_MAX_HISTORY; i++)
-                if (entry->known[i].recent_until_ms > now_ms && !is_known(known, count, &entry->known[i].address))
+                if (entry->known[i].recent_until_ms > now_ms &&
+                    find_known(known, count, &entry->known[i].address) == NULL)
                         known[count++] = entry->known[i];
         return count;
 }
@@ -237,7 +157,7 @@ void dns_cache_put_addresses(struct dns_cache *cache, const struct fqdn *name, i
                              const struct net_address *addresses, size_t count, uint32_t ttl_s, uint64_t now_ms)
 {
         struct known_address known[DNS_CACHE_MAX_HISTORY];
-        uint64_t expires_ms = now_ms + clamp_ttl_ms(ttl_s, DNS_CACHE_MAX_TTL_S);
+        uint64_t expires_ms = now_ms + dns_lifetime_ms(ttl_s, DNS_LIFETIME_MAX_TTL_S);
         struct entry *entry = find_or_add(cache, name, family);
         size_t current_count = 0;
 
@@ -245,9 +165,9 @@ void dns_cache_put_addresses(struct dns_cache *cache, const struct fqdn *name, i
         if (entry == NULL)
                 return;
         for (size_t i = 0; i < count && current_count < DNS_CACHE_MAX_ADDRESSES; i++)
-                if (!is_known(known, current_count, &addresses[i]))
+                if (find_known(known, current_count, &addresses[i]) == NULL)
                         known[current_count++] =
-                                (struct known_address){ addresses[i], expires_ms + DNS_CACHE_STALE_MS };
+                                (struct known_address){ addresses[i], expires_ms + DNS_LIFETIME_STALE_MS };
         size_t known_count = keep_history(entry, now_ms, known, current_count);
         if (known_count == current_count && same_addresses(entry, known, known_count)) {
                 memcpy(entry->known, known, known_count * sizeof(*known));
@@ -280,7 +200,7 @@ void dns_cache_put_not_found(struct dns_cache *cache, const struct fqdn *name, i
 
         if (entry != NULL)
                 put_without_addresses(entry, DNS_CACHE_NOT_FOUND, now_ms,
-                                      clamp_ttl_ms(ttl_s, DNS_CACHE_MAX_NEGATIVE_TTL_S));
+                                      dns_lifetime_ms(ttl_s, DNS_LIFETIME_MAX_NEGATIVE_TTL_S));
 }
 
 void dns_cache_put_failure(struct dns_cache *cache, const struct fqdn *name, int family, enum dns_cache_kind kind,
@@ -291,11 +211,47 @@ void dns_cache_put_failure(struct dns_cache *cache, const struct fqdn *name, int
         assert(kind == DNS_CACHE_FAILED || kind == DNS_CACHE_TIMED_OUT);
         if (entry == NULL)
                 return;
-        if (entry->current_count > 0 && now_ms < entry->expires_ms + DNS_CACHE_STALE_MS) {
-                entry->refresh_after_ms = now_ms + DNS_CACHE_RETRY_MS;
+        if (entry->current_count > 0 && now_ms < entry->expires_ms + DNS_LIFETIME_STALE_MS) {
+                entry->refresh_after_ms = now_ms + DNS_LIFETIME_RETRY_MS;
                 return;
         }
-        put_without_addresses(entry, kind, now_ms, DNS_CACHE_FAILURE_MS);
+        put_without_addresses(entry, kind, now_ms, DNS_LIFETIME_FAILURE_MS);
+}
+
+/* Behind the current answer's addresses, before those of older ones; those that are there count for longer. */
+static size_t add_told(const struct entry *entry, const struct net_address *addresses, size_t count,
+                       uint64_t recent_until_ms, struct known_address known[DNS_CACHE_MAX_HISTORY])
+{
+        size_t known_count = entry->current_count;
+
+        if (known_count > 0)
+                memcpy(known, entry->known, known_count * sizeof(*known));
+        for (size_t i = 0; i < count; i++) {
+                struct known_address *old = find_known(known, known_count, &addresses[i]);
+                if (old != NULL && old->recent_until_ms < recent_until_ms)
+                        old->recent_until_ms = recent_until_ms;
+                else if (old == NULL && known_count < DNS_CACHE_MAX_HISTORY)
+                        known[known_count++] = (struct known_address){ addresses[i], recent_until_ms };
+        }
+        return known_count;
+}
+
+void dns_cache_remember(struct dns_cache *cache, const struct fqdn *name, const struct net_address *addresses,
+                        size_t count, uint32_t ttl_s, uint64_t now_ms)
+{
+        struct known_address known[DNS_CACHE_MAX_HISTORY];
+        uint64_t recent_until_ms = now_ms + dns_lifetime_ms(ttl_s, DNS_LIFETIME_MAX_TTL_S) + DNS_LIFETIME_STALE_MS;
+        struct entry *entry = find_or_add(cache, name, addresses[0].family);
+
+        assert(count > 0);
+        if (entry == NULL)
+                return;
+        size_t known_count = add_told(entry, addresses, count, recent_until_ms, known);
+        known_count = keep_history(entry, now_ms, known, known_count);
+        if (same_addresses(entry, known, known_count))
+                memcpy(entry->known, known, known_count * sizeof(*known));
+        else
+                (void)replace_known(entry, known, entry->current_count, known_count); /* Out of memory: forgotten. */
 }
 
 bool dns_cache_recently_answered(const struct dns_cache *cache, const struct fqdn *name,
@@ -313,5 +269,5 @@ bool dns_cache_recently_answered(const struct dns_cache *cache, const struct fqd
 
 size_t dns_cache_count(const struct dns_cache *cache)
 {
-        return cache->count;
+        return clock_table_count(cache->entries);
 }

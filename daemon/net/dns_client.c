@@ -63,10 +63,13 @@ struct question {
         TAILQ_ENTRY(question) link; /* in client.answered */
         struct dns_client *client;
         struct channel *channel; /* until it is answered */
-        dns_client_fn on_answer;
+        dns_client_fn on_answer; /* this or on_message */
+        dns_client_message_fn on_message;
         void *context;
-        int family;
-        struct dns_client_answer answer;
+        uint16_t type;
+        enum dns_client_status status; /* from here on: when it is answered */
+        size_t length;
+        uint8_t *message; /* owned; NULL: none */
 };
 
 struct dns_client {
@@ -356,60 +359,6 @@ int dns_client_reconfigure(struct dns_client *client, const struct config *confi
         return 0;
 }
 
-/* Outside c-ares, so that callbacks may ask again. */
-static void on_deliver(evutil_socket_t fd, short what, void *context)
-{
-        struct dns_client *client = context;
-
-        (void)fd;
-        (void)what;
-        while (!TAILQ_EMPTY(&client->answered)) {
-                struct question *question = TAILQ_FIRST(&client->answered);
-                TAILQ_REMOVE(&client->answered, question, link);
-                client->question_count--;
-                question->on_answer(&question->answer, question->context);
-                free(question);
-        }
-}
-
-int dns_client_new(struct event_base *base, const struct config *config, struct dns_client **ret)
-{
-        struct dns_client *client = calloc(1, sizeof(*client));
-        int r;
-
-        (void)pthread_once(&library_once, initialise_library); /* Fails only for an invalid control block. */
-        if (client == NULL)
-                return -ENOMEM;
-        client->base = base;
-        TAILQ_INIT(&client->channels);
-        TAILQ_INIT(&client->answered);
-        (void)evtimer_assign(&client->deliver, base, on_deliver, client);
-        r = dns_client_reconfigure(client, config);
-        if (r < 0) {
-                dns_client_free(client);
-                return r;
-        }
-        *ret = client;
-        return 0;
-}
-
-void dns_client_free(struct dns_client *client)
-{
-        if (client == NULL)
-                return;
-        client->closing = true; /* Callbacks that ares_destroy runs only put their questions on the answered list. */
-        while (!TAILQ_EMPTY(&client->channels))
-                channel_free(TAILQ_FIRST(&client->channels));
-        while (!TAILQ_EMPTY(&client->answered)) {
-                struct question *question = TAILQ_FIRST(&client->answered);
-                TAILQ_REMOVE(&client->answered, question, link);
-                free(question);
-        }
-        (void)event_del(&client->deliver);
-        zones_free(client->zones, client->zone_count);
-        free(client);
-}
-
 /* Reads the A records of the message, of the name at the end of a CNAME chain. */
 static int parse_ipv4(const unsigned char *message, int length, struct dns_client_answer *answer)
 {
@@ -458,7 +407,7 @@ static void parse_not_found(const unsigned char *message, int length, struct dns
 }
 
 /* ares_send leaves the response code to us. */
-static void parse_message(const unsigned char *message, int length, int family, struct dns_client_answer *answer)
+static void parse_message(const unsigned char *message, int length, uint16_t type, struct dns_client_answer *answer)
 {
         unsigned rcode = length >= HEADER_SIZE ? message[3] & 0x0fu : UINT8_MAX;
         int status;
@@ -468,12 +417,107 @@ static void parse_message(const unsigned char *message, int length, int family, 
                 parse_not_found(message, length, answer);
         if (rcode != RCODE_NO_ERROR)
                 return;
-        status = family == AF_INET6 ? parse_ipv6(message, length, answer) : parse_ipv4(message, length, answer);
+        status = type == ns_t_aaaa ? parse_ipv6(message, length, answer) : parse_ipv4(message, length, answer);
         clamp_ttl(answer);
         if (status == ARES_ENODATA || (status == ARES_SUCCESS && answer->address_count == 0))
                 parse_not_found(message, length, answer);
         else if (status == ARES_SUCCESS)
                 answer->status = DNS_CLIENT_OK;
+}
+
+static void deliver_answer(const struct question *question)
+{
+        struct dns_client_answer answer = { .status = question->status };
+
+        if (question->status == DNS_CLIENT_OK)
+                parse_message(question->message, (int)question->length, question->type, &answer);
+        question->on_answer(&answer, question->context);
+}
+
+static void deliver_message(const struct question *question)
+{
+        struct dns_client_message message = {
+                .status = question->status,
+                .bytes = question->message,
+                .length = question->length,
+        };
+
+        question->on_message(&message, question->context);
+}
+
+static void question_free(struct question *question)
+{
+        free(question->message);
+        free(question);
+}
+
+/* Outside c-ares, so that callbacks may ask again. */
+static void on_deliver(evutil_socket_t fd, short what, void *context)
+{
+        struct dns_client *client = context;
+
+        (void)fd;
+        (void)what;
+        while (!TAILQ_EMPTY(&client->answered)) {
+                struct question *question = TAILQ_FIRST(&client->answered);
+                TAILQ_REMOVE(&client->answered, question, link);
+                client->question_count--;
+                if (question->on_message != NULL)
+                        deliver_message(question);
+                else
+                        deliver_answer(question);
+                question_free(question);
+        }
+}
+
+int dns_client_new(struct event_base *base, const struct config *config, struct dns_client **ret)
+{
+        struct dns_client *client = calloc(1, sizeof(*client));
+        int r;
+
+        (void)pthread_once(&library_once, initialise_library); /* Fails only for an invalid control block. */
+        if (client == NULL)
+                return -ENOMEM;
+        client->base = base;
+        TAILQ_INIT(&client->channels);
+        TAILQ_INIT(&client->answered);
+        (void)evtimer_assign(&client->deliver, base, on_deliver, client);
+        r = dns_client_reconfigure(client, config);
+        if (r < 0) {
+                dns_client_free(client);
+                return r;
+        }
+        *ret = client;
+        return 0;
+}
+
+void dns_client_free(struct dns_client *client)
+{
+        if (client == NULL)
+                return;
+        client->closing = true; /* Callbacks that ares_destroy runs only put their questions on the answered list. */
+        while (!TAILQ_EMPTY(&client->channels))
+                channel_free(TAILQ_FIRST(&client->channels));
+        while (!TAILQ_EMPTY(&client->answered)) {
+                struct question *question = TAILQ_FIRST(&client->answered);
+                TAILQ_REMOVE(&client->answered, question, link);
+                question_free(question);
+        }
+        (void)event_del(&client->deliver);
+        zones_free(client->zones, client->zone_count);
+        free(client);
+}
+
+/* c-ares keeps the message only until its callback returns. */
+static void keep_message(struct question *question, const unsigned char *message, int length)
+{
+        question->status = DNS_CLIENT_FAILED;
+        question->message = malloc((size_t)length);
+        if (question->message == NULL)
+                return;
+        memcpy(question->message, message, (size_t)length);
+        question->length = (size_t)length;
+        question->status = DNS_CLIENT_OK;
 }
 
 /* The end of a question on the network, or before it got there. May run inside ares_send or ares_destroy. */
@@ -484,11 +528,11 @@ static void question_on_message(void *context, int status, int timeouts, unsigne
 
         (void)timeouts;
         if (status == ARES_SUCCESS)
-                parse_message(message, length, question->family, &question->answer);
+                keep_message(question, message, length);
         else if (status == ARES_ENOTFOUND) /* .onion names, RFC 7686 */
-                question->answer.status = DNS_CLIENT_NOT_FOUND;
+                question->status = DNS_CLIENT_NOT_FOUND;
         else
-                question->answer.status = status == ARES_ETIMEOUT ? DNS_CLIENT_TIMED_OUT : DNS_CLIENT_FAILED;
+                question->status = status == ARES_ETIMEOUT ? DNS_CLIENT_TIMED_OUT : DNS_CLIENT_FAILED;
         if (question->channel != NULL)
                 question->channel->running_count--;
         question->channel = NULL;
@@ -518,17 +562,33 @@ static struct channel *zone_channel(struct dns_client *client, struct zone *zone
         return zone->channel;
 }
 
+/*
+ * The flags that ares_create_query does not know, in what it wrote: CD in the header (RFC 4035 3.2.2), DO in the OPT record
+ * (RFC 3225 3), with which the message ends:
+ *
+ *   +---+------+------+---------------+---------+---------+----------+
+ *   | 0 | type | size | rcode version | DO, 0 … |    0    | length 0 |
+ *   +---+------+------+---------------+---------+---------+----------+
+ */
+static void set_flags(unsigned char *message, int length, unsigned flags)
+{
+        if ((flags & DNS_CLIENT_CHECKING_DISABLED) != 0)
+                message[3] |= 0x10;
+        if ((flags & DNS_CLIENT_DNSSEC_OK) != 0)
+                message[length - 4] |= 0x80;
+}
+
 /* Hands the question to c-ares, which may call question_on_message at once. */
-static int send_question(struct question *question, struct channel *channel, const struct fqdn *name)
+static int send_question(struct question *question, struct channel *channel, const struct fqdn *name, unsigned flags)
 {
         unsigned short id = (unsigned short)hash_random();
         unsigned char *message = NULL;
         int length = 0;
-        int status = ares_create_query(name->text, ns_c_in, question->family == AF_INET6 ? ns_t_aaaa : ns_t_a, id, 1,
-                                       &message, &length, EDNS_SIZE);
+        int status = ares_create_query(name->text, ns_c_in, question->type, id, 1, &message, &length, EDNS_SIZE);
 
         if (status != ARES_SUCCESS)
                 return status;
+        set_flags(message, length, flags);
         question->channel = channel;
         channel->asked_count++;
         channel->running_count++;
@@ -539,27 +599,46 @@ static int send_question(struct question *question, struct channel *channel, con
         return ARES_SUCCESS;
 }
 
-int dns_client_ask(struct dns_client *client, const struct fqdn *name, int family, dns_client_fn on_answer,
-                   void *context)
+/* Asks what the question (a copy of it) says. Returns 0 or -ENOMEM. */
+static int ask(const struct question *what, const struct fqdn *name, unsigned flags)
 {
-        struct question *question = calloc(1, sizeof(*question));
-        struct channel *channel;
+        struct dns_client *client = what->client;
+        struct question *question = malloc(sizeof(*question));
+        struct channel *channel = NULL;
         int status = ARES_EREFUSED;
 
         if (question == NULL)
                 return -ENOMEM;
-        question->client = client;
-        question->on_answer = on_answer;
-        question->context = context;
-        question->family = family;
+        *question = *what;
         client->question_count++;
-        channel = client->question_count <= DNS_CLIENT_MAX_QUESTIONS ? zone_channel(client, find_zone(client, name))
-                                                                     : NULL;
+        if (client->question_count <= DNS_CLIENT_MAX_QUESTIONS)
+                channel = zone_channel(client, find_zone(client, name));
         if (channel != NULL)
-                status = send_question(question, channel, name);
+                status = send_question(question, channel, name, flags);
         if (status != ARES_SUCCESS)
                 question_on_message(question, status, 0, NULL, 0);
         return 0;
+}
+
+int dns_client_ask(struct dns_client *client, const struct fqdn *name, int family, dns_client_fn on_answer,
+                   void *context)
+{
+        struct question question = {
+                .client = client,
+                .on_answer = on_answer,
+                .context = context,
+                .type = family == AF_INET6 ? ns_t_aaaa : ns_t_a,
+        };
+
+        return ask(&question, name, 0);
+}
+
+int dns_client_ask_message(struct dns_client *client, const struct fqdn *name, uint16_t type, unsigned flags,
+                           dns_client_message_fn on_message, void *context)
+{
+        struct question question = { .client = client, .on_message = on_message, .context = context, .type = type };
+
+        return ask(&question, name, flags);
 }
 
 size_t dns_client_asked_count(const struct dns_client *client)

@@ -424,6 +424,12 @@ void resolver_query_cancel(struct resolver_query *query)
         query_free(query);
 }
 
+void resolver_remember(struct resolver *resolver, const struct fqdn *name, const struct net_address *addresses,
+                       size_t count, uint32_t ttl_s)
+{
+        dns_cache_remember(resolver->cache, name, addresses, count, ttl_s, clock_monotonic_ms());
+}
+
 bool resolver_recently_answered(const struct resolver *resolver, const struct fqdn *name,
                                 const struct net_address *address)
 {

@@ -156,7 +156,8 @@ static bool listener_is_meant(const struct config_yaml_node *root)
 
         if (listen == NULL || listen->kind != CONFIG_YAML_MAPPING)
                 return listen != NULL;
-        return config_yaml_child(listen, "transparent") != NULL || config_yaml_child(listen, "proxy") != NULL;
+        return config_yaml_child(listen, "transparent") != NULL || config_yaml_child(listen, "proxy") != NULL ||
+               config_yaml_child(listen, "dns") != NULL;
 }
 
 static void check_listeners(struct config_reader *reader, const struct config_yaml_node *root,
@@ -170,9 +171,9 @@ static void check_listeners(struct config_reader *reader, const struct config_ya
                 { "probe", &config->probe, is_any_address(&config->probe) },
         };
 
-        if (!config->transparent.enabled && !config->proxy.enabled && !listener_is_meant(root))
+        if (!config->transparent.enabled && !config->proxy.enabled && !config->dns.enabled && !listener_is_meant(root))
                 config_reader_error(reader, (struct config_place){ .line = 1, .column = 1 },
-                                    "listen: nothing to do: give listen.transparent, listen.proxy or both");
+                                    "listen: nothing to do: give listen.transparent, listen.proxy or listen.dns");
         for (size_t i = 0; i < ARRAY_SIZE(listeners); i++)
                 for (size_t j = 0; j < i; j++)
                         if (listeners_collide(&listeners[i], &listeners[j]))

@@ -111,7 +111,6 @@ static const struct config_key listen_keys[] = {
           .shape = CONFIG_SHAPE_SECTION,
           .section = &dns_section,
           AT(struct config, dns),
-          .not_served = NOT_SERVED,
           .help = "DNS server for the clusters, UDP and TCP; off unless given" },
         { .name = "admin",
           .shape = CONFIG_SHAPE_SECTION,
@@ -227,8 +226,7 @@ static const struct config_key cluster_keys[] = {
           .choices = dns_filters,
           AT(struct config_cluster, dns_filter),
           .default_text = "enforce",
-          .not_served = NOT_SERVED,
-          .help = "what listen.dns refuses: enforce, audit or off" },
+          .help = "names that listen.dns refuses: enforce, audit or off" },
 };
 static const struct config_section cluster_section = CHECKED_SECTION("clusters", cluster_keys, config_check_cluster);
 

@@ -272,8 +272,7 @@ static bool on_name_rule(const struct rule_match *match, void *context)
         return !search->found;
 }
 
-/* The first zone of the resolver's that holds the name; NULL: none. */
-static const struct config_forward_zone *forward_zone_of(const struct policy *policy, const struct fqdn *name)
+const struct config_forward_zone *policy_forward_zone_of(const struct policy *policy, const struct fqdn *name)
 {
         for (size_t i = 0; i < policy->config->forward_zone_count; i++)
                 if (fqdn_is_within(name, &policy->config->forward_zones[i].zone))
@@ -307,7 +306,7 @@ void policy_decide_query(const struct policy *policy, const struct policy_cluste
         }
         if (cluster->config->dns_filter == CONFIG_DNS_FILTER_OFF)
                 return;
-        if (forward_zone_of(policy, name) != NULL) {
+        if (policy_forward_zone_of(policy, name) != NULL) {
                 ret->feature = "forward_zones";
                 return;
         }

@@ -1,4 +1,7 @@
-/* policy_permits_address: which addresses may be dialled at all. The rest of the policy is in policy.c. */
+/*
+ * policy_permits_address, policy_decide_answer: which addresses may be dialled, and told of, at all. The rest of the policy
+ * is in policy.c.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -90,26 +93,35 @@ static bool is_pool_address(const struct config *config, const struct net_addres
         return false;
 }
 
+static bool is_at(const struct config_listener *listener, const struct net_address *address)
+{
+        return listener->enabled && net_address_equal(address, &listener->endpoint.address);
+}
+
 /* Whether a listener that is bound to every address (or, transparent, behaves so) is reached. */
 static bool reaches_wildcard(const struct config *config, const struct net_address *address)
 {
-        return is_this_host(address) || is_pool_address(config, address) ||
-               (config->proxy.enabled && net_address_equal(address, &config->proxy.endpoint.address));
+        return is_this_host(address) || is_pool_address(config, address) || is_at(&config->proxy, address) ||
+               is_at(&config->dns, address);
+}
+
+static bool is_listener(const struct config *config, const struct config_listener *listener,
+                        const struct net_address *address, uint16_t port)
+{
+        if (!listener->enabled || port != listener->endpoint.port)
+                return false;
+        if (is_zero(&listener->endpoint.address))
+                return reaches_wildcard(config, address);
+        return net_address_equal(address, &listener->endpoint.address) ||
+               (is_zero(address) && is_this_host(&listener->endpoint.address));
 }
 
 static bool is_own_listener(const struct config *config, const struct net_address *address, uint16_t port)
 {
-        const struct config_listener *proxy = &config->proxy;
-
         if (config->transparent.enabled && port == config->transparent.endpoint.port &&
             reaches_wildcard(config, address))
                 return true;
-        if (!proxy->enabled || port != proxy->endpoint.port)
-                return false;
-        if (is_zero(&proxy->endpoint.address))
-                return reaches_wildcard(config, address);
-        return net_address_equal(address, &proxy->endpoint.address) ||
-               (is_zero(address) && is_this_host(&proxy->endpoint.address));
+        return is_listener(config, &config->proxy, address, port) || is_listener(config, &config->dns, address, port);
 }
 
 static bool is_listed(const struct policy_cluster *cluster, const struct net_address *address)
@@ -185,4 +197,21 @@ enum reason policy_permits_address(const struct policy *policy, const struct pol
         if (reason != REASON_COMPLETED)
                 write_hint(reason, cluster, &named, port, hint);
         return reason;
+}
+
+enum policy_action policy_decide_answer(const struct policy *policy, const struct policy_cluster *cluster,
+                                        const struct fqdn *name, const struct net_address *address,
+                                        enum reason *ret_reason, char hint[POLICY_HINT_SIZE])
+{
+        *ret_reason = policy_permits_address(policy, cluster, address, 0, hint);
+        if (*ret_reason == REASON_COMPLETED)
+                return POLICY_ALLOW;
+        if (*ret_reason == REASON_PLATFORM_ADDRESS)
+                return POLICY_DENY;
+        if (cluster->config->dns_filter == CONFIG_DNS_FILTER_OFF || policy_forward_zone_of(policy, name) != NULL) {
+                *ret_reason = REASON_COMPLETED;
+                hint[0] = '\0';
+                return POLICY_ALLOW;
+        }
+        return cluster->config->dns_filter == CONFIG_DNS_FILTER_AUDIT ? POLICY_AUDIT : POLICY_DENY;
 }

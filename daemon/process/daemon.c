@@ -112,6 +112,8 @@ static const char *fixed_setting_changed(const struct config *old, const struct 
                 return "listen.transparent";
         if (!same_listener(&old->proxy, &new->proxy))
                 return "listen.proxy";
+        if (!same_listener(&old->dns, &new->dns))
+                return "listen.dns";
         if (old->workers != new->workers)
                 return "workers";
         return NULL;
@@ -353,6 +355,7 @@ static int daemon_open_workers(struct daemon *daemon, char *error, size_t error_
                 .limits = daemon->limits,
                 .records = daemon->records,
                 .learned = forwarding_learned(daemon->forwarding),
+                .school = forwarding_school(daemon->forwarding),
                 .ended_fd = daemon->ended_fd,
         };
 

@@ -17,6 +17,7 @@
 #include "net/relay.h"
 #include "net/resolver.h"
 #include "traffic/connection.h"
+#include "traffic/dns_listener.h"
 #include "traffic/listener.h"
 
 #define HEARTBEAT_MS 400 /* well below the shortest time between two looks of the watchdog, 1 s */
@@ -27,6 +28,7 @@ struct worker {
         struct traffic traffic;
         struct listener *transparent; /* NULL: not configured, or draining */
         struct listener *proxy;
+        struct dns_listener *dns; /* NULL: not configured */
         struct event *heartbeat_timer;
         struct event *mail_event;
         pthread_t thread;
@@ -47,8 +49,11 @@ static _Thread_local struct worker *this_worker;
 
 static void worker_change_generation(struct worker *worker, struct generation *generation)
 {
-        int r = resolver_reconfigure(worker->traffic.resolver, generation_config(generation));
+        const struct config *config = generation_config(generation);
+        int r = resolver_reconfigure(worker->traffic.resolver, config);
 
+        if (r == 0 && worker->dns != NULL)
+                r = dns_listener_reconfigure(worker->dns, config);
         if (r < 0)
                 log_error("resolver: %s, keeping the servers of the configuration before", strerror(-r));
         connection_change_generation(&worker->traffic, generation);
@@ -68,6 +73,8 @@ static void worker_drain(struct worker *worker)
         listener_free(worker->proxy);
         worker->proxy = NULL;
         connection_drain(&worker->traffic);
+        if (worker->dns != NULL)
+                dns_listener_drain(worker->dns);
         arm_heartbeat(worker, DRAIN_CHECK_MS);
 }
 
@@ -78,9 +85,15 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *context)
         (void)fd;
         (void)what;
         atomic_fetch_add_explicit(&worker->heartbeat, 1, memory_order_relaxed);
-        if (worker->traffic.draining && worker->traffic.connection_count == 0)
+        if (worker->traffic.draining && worker->traffic.connection_count == 0 && dns_listener_is_idle(worker->dns))
                 event_base_loopbreak(worker->traffic.base);
         arm_heartbeat(worker, worker->traffic.draining ? DRAIN_CHECK_MS : HEARTBEAT_MS);
+}
+
+static void worker_close_all(struct worker *worker)
+{
+        connection_close_all(&worker->traffic, REASON_SHUTDOWN);
+        dns_listener_close_all(worker->dns, REASON_SHUTDOWN);
 }
 
 static void on_mail(evutil_socket_t fd, short what, void *context)
@@ -103,7 +116,7 @@ static void on_mail(evutil_socket_t fd, short what, void *context)
         if (drain)
                 worker_drain(worker);
         if (stop) {
-                connection_close_all(&worker->traffic, REASON_SHUTDOWN);
+                worker_close_all(worker);
                 event_base_loopbreak(worker->traffic.base);
         }
 }
@@ -122,12 +135,13 @@ static void *worker_run(void *context)
 
         this_worker = worker;
         event_base_dispatch(worker->traffic.base);
-        connection_close_all(&worker->traffic, REASON_SHUTDOWN);
+        worker_close_all(worker);
         ring(worker->ended_fd);
         return NULL;
 }
 
-static int worker_open_listeners(struct worker *worker, const struct config *config, char *error, size_t error_size)
+static int worker_open_listeners(struct worker *worker, const struct worker_shared *shared, const struct config *config,
+                                 char *error, size_t error_size)
 {
         int r = 0;
 
@@ -137,6 +151,8 @@ static int worker_open_listeners(struct worker *worker, const struct config *con
         if (r == 0 && config->proxy.enabled)
                 r = listener_new(&worker->traffic, DECISION_LISTENER_PROXY, &config->proxy.endpoint, error, error_size,
                                  &worker->proxy);
+        if (r == 0 && config->dns.enabled)
+                r = dns_listener_new(&worker->traffic, shared->school, config, error, error_size, &worker->dns);
         return r;
 }
 
@@ -186,7 +202,7 @@ int worker_new(unsigned index, const struct worker_shared *shared, struct genera
         if (r < 0)
                 snprintf(error, error_size, "worker %u: %s", index, strerror(-r));
         else
-                r = worker_open_listeners(worker, config, error, error_size);
+                r = worker_open_listeners(worker, shared, config, error, error_size);
         if (r < 0) {
                 worker_free(worker);
                 return r;
@@ -245,6 +261,7 @@ void worker_free(struct worker *worker)
                 pthread_join(worker->thread, NULL);
         listener_free(worker->transparent);
         listener_free(worker->proxy);
+        dns_listener_free(worker->dns);
         resolver_free(worker->traffic.resolver);
         relay_pool_free(worker->traffic.relay_pool);
         if (worker->heartbeat_timer != NULL)

@@ -8,6 +8,19 @@
 #include "base/compiler.h"
 #include "base/text_builder.h"
 
+/* Base name: the directory of a rule file says nothing to a reader of records. */
+void decision_set_rule(struct decision *decision, const char *feature, const char *rule_file, unsigned rule_line)
+{
+        const char *slash;
+
+        if (feature != NULL)
+                snprintf(decision->feature, sizeof(decision->feature), "%s", feature);
+        if (rule_file == NULL)
+                return;
+        slash = strrchr(rule_file, '/');
+        snprintf(decision->rule, sizeof(decision->rule), "%s:%u", slash != NULL ? slash + 1 : rule_file, rule_line);
+}
+
 enum decision_class decision_class(const struct decision *decision)
 {
         if (decision->event == DECISION_EVENT_ALARM)

@@ -100,20 +100,6 @@ static struct net_endpoint describe_destination(const struct connection *c)
         return destination;
 }
 
-/* Base name: the directory of a rule file says nothing to a reader of records. */
-static void describe_rule(const struct connection_verdict *verdict, struct decision *ret)
-{
-        const char *slash;
-
-        if (verdict->feature != NULL)
-                snprintf(ret->feature, sizeof(ret->feature), "%s", verdict->feature);
-        if (verdict->rule_file == NULL)
-                return;
-        slash = strrchr(verdict->rule_file, '/');
-        snprintf(ret->rule, sizeof(ret->rule), "%s:%u", slash != NULL ? slash + 1 : verdict->rule_file,
-                 verdict->rule_line);
-}
-
 void connection_state_describe(const struct connection *c, enum reason reason, struct decision *ret)
 {
         bool refused = reason_row(reason)->outcome == REASON_OUTCOME_REFUSED;
@@ -142,7 +128,7 @@ void connection_state_describe(const struct connection *c, enum reason reason, s
         connection_state_id(c, ret->connection_id);
         if (c->cluster != NULL)
                 snprintf(ret->cluster, sizeof(ret->cluster), "%s", policy_cluster_name(c->cluster));
-        describe_rule(&c->verdict, ret);
+        decision_set_rule(ret, c->verdict.feature, c->verdict.rule_file, c->verdict.rule_line);
         if (c->hint != NULL)
                 snprintf(ret->hint, sizeof(ret->hint), "%s", c->hint);
         if (c->alpn != NULL)

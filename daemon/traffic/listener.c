@@ -27,6 +27,8 @@ struct accepting_socket {
 struct listener {
         struct traffic *traffic; /* borrowed: the worker's */
         enum decision_listener kind;
+        listener_client_fn on_client; /* NULL: a client becomes a connection */
+        void *context;
         uint16_t port;
         int spare_fd; /* -1: not held */
         struct accepting_socket sockets[SOCKETS_MAX];
@@ -62,7 +64,10 @@ static void start_connection(struct listener *listener, int fd, const struct soc
                 record_and_reset(listener, fd, &client, &original, REASON_OWN_ADDRESS);
                 return;
         }
-        connection_start(listener->traffic, fd, listener->kind, &client, &original);
+        if (listener->on_client != NULL)
+                listener->on_client(fd, &client, listener->context);
+        else
+                connection_start(listener->traffic, fd, listener->kind, &client, &original);
 }
 
 /* Out of descriptors: takes one client in with the spare one, so that it is told and recorded instead of left waiting. */
@@ -214,6 +219,23 @@ static int open_socket(const struct listener *listener, const struct net_endpoin
         return fd;
 }
 
+/* As in the configuration. */
+static const char *kind_name(enum decision_listener kind)
+{
+        switch (kind) {
+        case DECISION_LISTENER_TRANSPARENT:
+                return "transparent";
+        case DECISION_LISTENER_PROXY:
+                return "proxy";
+        case DECISION_LISTENER_DNS:
+                return "dns";
+        case DECISION_LISTENER_NONE:
+        case DECISION_LISTENER_FORWARD:
+                break;
+        }
+        return "";
+}
+
 static int add_socket(struct listener *listener, size_t index, const struct net_endpoint *endpoint, char *error,
                       size_t error_size)
 {
@@ -225,8 +247,7 @@ static int add_socket(struct listener *listener, size_t index, const struct net_
         if (fd == -EAFNOSUPPORT && listener->kind == DECISION_LISTENER_TRANSPARENT)
                 return 0;
         if (fd < 0) {
-                snprintf(error, error_size, "listen.%s: cannot listen on %s: %s%s",
-                         listener->kind == DECISION_LISTENER_TRANSPARENT ? "transparent" : "proxy",
+                snprintf(error, error_size, "listen.%s: cannot listen on %s: %s%s", kind_name(listener->kind),
                          net_endpoint_format(endpoint, text), strerror(-fd),
                          fd == -EPERM ? " (transparent sockets need CAP_NET_ADMIN)" : "");
                 return fd;
@@ -254,6 +275,13 @@ static int open_sockets(struct listener *listener, const struct net_endpoint *en
 int listener_new(struct traffic *traffic, enum decision_listener kind, const struct net_endpoint *endpoint, char *error,
                  size_t error_size, struct listener **ret)
 {
+        return listener_new_handing_on(traffic, kind, endpoint, NULL, NULL, error, error_size, ret);
+}
+
+int listener_new_handing_on(struct traffic *traffic, enum decision_listener kind, const struct net_endpoint *endpoint,
+                            listener_client_fn on_client, void *context, char *error, size_t error_size,
+                            struct listener **ret)
+{
         struct listener *listener = calloc(1, sizeof(*listener));
 
         if (listener == NULL) {
@@ -262,6 +290,8 @@ int listener_new(struct traffic *traffic, enum decision_listener kind, const str
         }
         listener->traffic = traffic;
         listener->kind = kind;
+        listener->on_client = on_client;
+        listener->context = context;
         listener->port = endpoint->port;
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         event_assign(&listener->resume, traffic->base, -1, 0, on_resume, listener);

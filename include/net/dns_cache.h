@@ -2,8 +2,7 @@
  * What DNS answered, by name and family: a bounded table with CLOCK eviction. Pure: the caller says what time it is.
  *
  * An answer is fresh until its clamped TTL ends, then stale for 15 minutes (RFC 8767), and each of its addresses is
- * remembered for 15 minutes past its TTL even when a later answer no longer has it. Keys are hashed with a key drawn by
- * the process, because under a wildcard rule clients choose the names.
+ * remembered for 15 minutes past its TTL even when a later answer no longer has it.
  */
 #pragma once
 
@@ -17,12 +16,6 @@
 
 #define DNS_CACHE_MAX_ADDRESSES 32 /* of one answer; more are dropped */
 #define DNS_CACHE_MAX_HISTORY 64   /* addresses kept for one name and family, current ones included */
-#define DNS_CACHE_MIN_TTL_S 5
-#define DNS_CACHE_MAX_TTL_S 3600
-#define DNS_CACHE_MAX_NEGATIVE_TTL_S 300    /* RFC 2308 5 allows more; a new name should work soon */
-#define DNS_CACHE_STALE_MS (15 * 60 * 1000) /* RFC 8767 6: at most days; here as long as the history */
-#define DNS_CACHE_FAILURE_MS 1000           /* RFC 9520 3.2: a failure is remembered at least one second */
-#define DNS_CACHE_RETRY_MS 5000             /* between refreshes of a stale answer that fail (RFC 8767 5) */
 
 struct dns_cache;
 
@@ -62,6 +55,13 @@ void dns_cache_put_not_found(struct dns_cache *cache, const struct fqdn *name, i
 /* kind is FAILED or TIMED_OUT. An answer that may still be served stale stays, with the next refresh put off. */
 void dns_cache_put_failure(struct dns_cache *cache, const struct fqdn *name, int family, enum dns_cache_kind kind,
                            uint64_t now_ms);
+
+/*
+ * Notes addresses, all of one family, that a client was told of by other means for ttl_s seconds: they are recent answers
+ * for the name from now on, and the answer stays what it is.
+ */
+void dns_cache_remember(struct dns_cache *cache, const struct fqdn *name, const struct net_address *addresses,
+                        size_t count, uint32_t ttl_s, uint64_t now_ms);
 
 /* Whether the address was in an answer for the name whose TTL runs still or ran out at most 15 minutes ago. */
 bool dns_cache_recently_answered(const struct dns_cache *cache, const struct fqdn *name,

@@ -55,5 +55,29 @@ MUST_CHECK int dns_client_reconfigure(struct dns_client *client, const struct co
 MUST_CHECK int dns_client_ask(struct dns_client *client, const struct fqdn *name, int family, dns_client_fn on_answer,
                               void *context);
 
+/* What a server answered to a question of any type, or why there is nothing. */
+struct dns_client_message {
+        enum dns_client_status
+                status;       /* OK: bytes are there, of whatever rcode; NOT_FOUND: never asked (.onion, RFC 7686) */
+        const uint8_t *bytes; /* as received, up to 65,535 of them: to be parsed with suspicion. NULL unless OK. */
+        size_t length;
+};
+
+/* The message is valid until the callback returns. */
+typedef void (*dns_client_message_fn)(const struct dns_client_message *message, void *context);
+
+enum dns_client_flag {
+        DNS_CLIENT_DNSSEC_OK = 1 << 0,         /* DO: with signatures */
+        DNS_CLIENT_CHECKING_DISABLED = 1 << 1, /* CD: as the servers have it, checked or not */
+};
+
+/*
+ * Asks for the records of any type, with flags of enum dns_client_flag. Servers, limits, callback and result are as those of
+ * dns_client_ask. c-ares compares id, question and server's address of what arrives, and tries the next server on SERVFAIL,
+ * NOTIMP and REFUSED, which end as FAILED.
+ */
+MUST_CHECK int dns_client_ask_message(struct dns_client *client, const struct fqdn *name, uint16_t type, unsigned flags,
+                                      dns_client_message_fn on_message, void *context);
+
 /* How many questions were given to the network since the start. */
 size_t dns_client_asked_count(const struct dns_client *client);

@@ -65,6 +65,13 @@ MUST_CHECK int resolver_lookup(struct resolver *resolver, const struct fqdn *nam
 /* After this the callback will not run. The DNS query itself goes on and fills the cache (c-ares cannot cancel one). */
 void resolver_query_cancel(struct resolver_query *query);
 
+/*
+ * Notes that a client was told by the DNS listener, for ttl_s seconds, that the name has these addresses, all of one family
+ * and at least one: resolver_recently_answered knows them from now on. What a lookup answers stays as it is.
+ */
+void resolver_remember(struct resolver *resolver, const struct fqdn *name, const struct net_address *addresses,
+                       size_t count, uint32_t ttl_s);
+
 /* Whether the address was an answer for the name now or up to 15 min after that answer's TTL ran out. */
 bool resolver_recently_answered(const struct resolver *resolver, const struct fqdn *name,
                                 const struct net_address *address);

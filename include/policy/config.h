@@ -140,8 +140,8 @@ struct config {
         unsigned workers; /* auto is resolved to the number of processors */
         struct config_listener transparent;
         struct config_listener proxy;
-        struct config_listener dns;   /* checked; not served by this version */
-        struct config_listener admin; /* the same */
+        struct config_listener dns;
+        struct config_listener admin; /* checked; not served by this version */
         struct config_listener probe; /* the same */
         struct config_text control_socket;
         struct config_text control_group;

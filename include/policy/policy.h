@@ -121,6 +121,16 @@ bool policy_network_rule_covers(const struct policy *policy, const struct policy
 enum reason policy_permits_address(const struct policy *policy, const struct policy_cluster *cluster,
                                    const struct net_address *address, uint16_t port, char hint[POLICY_HINT_SIZE]);
 
+/*
+ * Decides whether a client of the cluster may be told that the name has the address: what policy_permits_address lets through,
+ * and any address of a name in a forward zone, which exist for private ones. The cluster's dns_filter is in the answer: audit
+ * makes of a refusal POLICY_AUDIT, off allows. Nobody is ever told of the two platform addresses. *ret_reason is
+ * REASON_COMPLETED with POLICY_ALLOW.
+ */
+enum policy_action policy_decide_answer(const struct policy *policy, const struct policy_cluster *cluster,
+                                        const struct fqdn *name, const struct net_address *address,
+                                        enum reason *ret_reason, char hint[POLICY_HINT_SIZE]);
+
 /* Ports that nftables steers to the transparent listener: 80, 443 and those of every application rule; sorted. */
 size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
 

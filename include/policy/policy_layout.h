@@ -35,7 +35,8 @@ struct policy_cluster {
         enum rule_cloud cloud;
         struct policy_rules allow;
         struct policy_rules deny;
-        struct rule_set *api_server; /* TCP to the API server: for who dials its addresses, not for who asks for its name */
+        struct rule_set
+                *api_server; /* TCP to the API server: for who dials its addresses, not for who asks for its name */
         struct prefix_set *private_destinations;
         struct policy_feature_use *uses; /* one for each feature of the catalog */
 };
@@ -72,6 +73,9 @@ const struct config_text *policy_cluster_values(const struct policy_cluster *clu
 
 /* Whether a rule with when=name is active in the cluster. */
 bool policy_cluster_has_switch(const struct policy_cluster *cluster, struct rule_span name);
+
+/* The first zone of the resolver's that holds the name; NULL: none. */
+const struct config_forward_zone *policy_forward_zone_of(const struct policy *policy, const struct fqdn *name);
 
 /* Frees a policy but not its config. Takes half-built ones and NULL. */
 void policy_free_parts(struct policy *policy);

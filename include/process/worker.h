@@ -14,6 +14,7 @@
 #include "traffic/connection_limits.h"
 #include "traffic/generation.h"
 #include "traffic/learned_addresses.h"
+#include "traffic/learned_teacher.h"
 
 struct worker;
 
@@ -23,6 +24,7 @@ struct worker_shared {
         struct connection_limits *limits;
         struct record_writer *records;
         struct learned_addresses *learned;
+        struct learned_school *school;
         int ended_fd; /* eventfd: each worker adds 1 when its thread is about to end */
 };
 

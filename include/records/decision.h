@@ -110,6 +110,9 @@ enum decision_class {
         DECISION_CLASS_COUNT, /* must be last */
 };
 
+/* Fills feature and rule from what a verdict says: both may be NULL. */
+void decision_set_rule(struct decision *decision, const char *feature, const char *rule_file, unsigned rule_line);
+
 enum decision_class decision_class(const struct decision *decision);
 
 enum decision_field_kind {

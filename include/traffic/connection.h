@@ -36,8 +36,8 @@ struct traffic {
         struct connection_limits *limits;
         struct record_writer *records;
         struct learned_addresses *learned; /* addresses of names in network rules */
-        unsigned producer;             /* this worker's number at the record writer */
-        struct generation *generation; /* the newest; one reference is held */
+        unsigned producer;                 /* this worker's number at the record writer */
+        struct generation *generation;     /* the newest; one reference is held */
         struct connection *connections;
         size_t connection_count;
         uint64_t next_id;

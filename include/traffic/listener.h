@@ -20,5 +20,13 @@ struct listener;
 MUST_CHECK int listener_new(struct traffic *traffic, enum decision_listener kind, const struct net_endpoint *endpoint,
                             char *error, size_t error_size, struct listener **ret);
 
+/* Takes over a client's accepted, non-blocking socket. */
+typedef void (*listener_client_fn)(int client_fd, const struct net_endpoint *client, void *context);
+
+/* The same for a listener on its endpoint whose clients do not become proxied connections but go to on_client. */
+MUST_CHECK int listener_new_handing_on(struct traffic *traffic, enum decision_listener kind,
+                                       const struct net_endpoint *endpoint, listener_client_fn on_client, void *context,
+                                       char *error, size_t error_size, struct listener **ret);
+
 /* Stops accepting. Takes NULL. */
 void listener_free(struct listener *listener);

@@ -49,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 int length = snprintf(text, sizeof(text), "n%u.example", number);
                 if (fqdn_from_bytes(text, (size_t)length, &name) < 0)
                         abort();
-                switch (data[i] / NAMES % 5) {
+                struct net_address told = { AF_INET, { 192, 1, number, data[i + 1] } };
+                switch (data[i] / NAMES % 6) {
                 case 0:
                         put_addresses(cache, &name, number, data[i + 1], now_ms);
                         break;
@@ -61,6 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         break;
                 case 3:
                         now_ms += data[i + 1] * 1000u;
+                        break;
+                case 4:
+                        dns_cache_remember(cache, &name, &told, 1, data[i + 1], now_ms);
                         break;
                 default:
                         check_answer(cache, &name, number, now_ms);

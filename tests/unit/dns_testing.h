@@ -59,6 +59,7 @@ enum behaviour {
         LOOP, /* a compression pointer to itself */
         OTHER_ID,
         OTHER_NAME,
+        TRUNCATED,
 };
 
 /* A DNS server in the test's own event loop, for what real ones cannot be made to do. */
@@ -73,6 +74,8 @@ struct responder {
         uint16_t ids[MAX_SEEN];
         uint16_t ports[MAX_SEEN];
         size_t seen_count;
+        uint8_t last_question[512];
+        size_t last_question_length;
 };
 
 struct fixture {
@@ -252,6 +255,9 @@ static inline size_t respond(uint8_t *message, size_t question_length, bool is_i
         case OTHER_NAME:
                 message[13] ^= 1;
                 return respond(message, question_length, is_ipv6, ANSWER, last_byte);
+        case TRUNCATED:
+                message[2] |= 2;
+                return question_length;
         }
         return 0;
 }
@@ -266,6 +272,8 @@ static inline void responder_on_question(evutil_socket_t fd, short what, void *c
 
         (void)what;
         assert_true(received > 12);
+        memcpy(responder->last_question, message, (size_t)received);
+        responder->last_question_length = (size_t)received;
         size_t length = 12;
         while (message[length] != 0)
                 length += message[length] + 1u;

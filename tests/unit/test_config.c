@@ -354,7 +354,7 @@ static void required_keys_are_missed_by_name(void **state)
         static const char *const expected[] = {
                 "c.yaml:1:1: snat_pools is missing: addresses to send from: a list of { name, addresses, selection }",
                 CLUSTERS_MISSING,
-                "c.yaml:1:1: listen: nothing to do: give listen.transparent, listen.proxy or both",
+                "c.yaml:1:1: listen: nothing to do: give listen.transparent, listen.proxy or listen.dns",
         };
 
         (void)state;

@@ -144,6 +144,39 @@ static void an_address_stays_a_recent_answer_for_15_minutes_past_its_ttl(void **
         dns_cache_free(cache);
 }
 
+static void remember(struct dns_cache *cache, const char *name_text, const char *address_text, uint64_t now_ms)
+{
+        struct fqdn name = name_of(name_text);
+        struct net_address address = address_of(address_text);
+
+        dns_cache_remember(cache, &name, &address, 1, 60, now_ms);
+}
+
+static void what_a_client_was_told_is_a_recent_answer_and_not_the_answer(void **state)
+{
+        struct dns_cache *cache = new_cache(8);
+        uint64_t ends = START_MS + 60 * SECOND_MS + 15 * MINUTE_MS;
+        struct dns_cache_answer answer;
+
+        (void)state;
+        remember(cache, "a.example", "192.0.2.1", START_MS);
+        assert_false(get(cache, "a.example", AF_INET, START_MS, &answer));
+        assert_true(recently_answered(cache, "a.example", "192.0.2.1", ends - 1));
+        assert_false(recently_answered(cache, "a.example", "192.0.2.1", ends));
+        put(cache, "a.example", "192.0.2.2", 3600, START_MS);
+        remember(cache, "a.example", "192.0.2.3", START_MS + MINUTE_MS);
+        remember(cache, "a.example", "192.0.2.2", START_MS + MINUTE_MS); /* counts for longer by its own answer */
+        remember(cache, "a.example", "192.0.2.3", START_MS + 2 * MINUTE_MS);
+        assert_true(get(cache, "a.example", AF_INET, START_MS + MINUTE_MS, &answer));
+        assert_int_equal(answer.address_count, 1);
+        assert_int_equal(answer.addresses[0].bytes[3], 2);
+        assert_true(recently_answered(cache, "a.example", "192.0.2.1", ends - 1));
+        assert_true(recently_answered(cache, "a.example", "192.0.2.2", START_MS + 75 * MINUTE_MS - 1));
+        assert_true(recently_answered(cache, "a.example", "192.0.2.3", ends + 2 * MINUTE_MS - 1));
+        assert_false(recently_answered(cache, "a.example", "192.0.2.3", ends + 2 * MINUTE_MS));
+        dns_cache_free(cache);
+}
+
 static void history_survives_a_negative_answer_and_a_failure(void **state)
 {
         struct dns_cache *cache = new_cache(8);
@@ -311,6 +344,7 @@ int main(void)
                 cmocka_unit_test(an_answer_is_fresh_until_its_ttl_then_stale_for_15_minutes),
                 cmocka_unit_test(times_to_live_are_clamped),
                 cmocka_unit_test(an_address_stays_a_recent_answer_for_15_minutes_past_its_ttl),
+                cmocka_unit_test(what_a_client_was_told_is_a_recent_answer_and_not_the_answer),
                 cmocka_unit_test(history_survives_a_negative_answer_and_a_failure),
                 cmocka_unit_test(history_is_bounded_and_keeps_the_newest),
                 cmocka_unit_test(an_answer_keeps_its_order_without_doubles_and_is_cut_at_the_maximum),

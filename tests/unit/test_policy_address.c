@@ -152,6 +152,79 @@ static void no_address_at_all_is_refused(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, policy_lab_open, policy_lab_close)
 
+static enum policy_action tell(const struct policy_lab *lab, const char *name_text, const char *address_text,
+                               enum reason *ret_reason)
+{
+        struct net_address client = address_of("10.1.0.1"), address = address_of(address_text);
+        struct fqdn name = name_of(name_text);
+        char hint[POLICY_HINT_SIZE] = "untouched";
+        enum policy_action action = policy_decide_answer(lab->policy, policy_cluster_of(lab->policy, &client), &name,
+                                                         &address, ret_reason, hint);
+
+        assert_int_equal(*ret_reason == REASON_COMPLETED, action == POLICY_ALLOW);
+        assert_int_equal(hint[0] == '\0', action == POLICY_ALLOW);
+        return action;
+}
+
+static void answers_hold_public_and_listed_addresses_and_any_in_a_forward_zone(void **state)
+{
+        static const char *const zone = "resolver: { forward_zones: { corp.example: [10.0.0.53] } }\n";
+        struct policy_lab *lab = *state;
+        char clusters[1024];
+        enum reason reason;
+
+        snprintf(clusters, sizeof(clusters), "%s    private_destinations: [10.2.0.0/16]\n%s", POLICY_LAB_CLUSTER, zone);
+        policy_lab_load(lab, clusters);
+        assert_int_equal(tell(lab, "a.example", "8.8.8.8", &reason), POLICY_ALLOW);
+        assert_int_equal(tell(lab, "a.example", "10.2.0.1", &reason), POLICY_ALLOW);
+        assert_int_equal(tell(lab, "a.example", "10.3.0.1", &reason), POLICY_DENY);
+        assert_int_equal(reason, REASON_FORBIDDEN_ADDRESS);
+        assert_int_equal(tell(lab, "a.corp.example", "10.3.0.1", &reason), POLICY_ALLOW);
+        assert_int_equal(tell(lab, "corp.example", "fd00::1", &reason), POLICY_ALLOW);
+        assert_int_equal(tell(lab, "acorp.example", "10.3.0.1", &reason), POLICY_DENY);
+}
+
+static void dns_filter_decides_about_addresses_but_never_the_platforms(void **state)
+{
+        static const struct {
+                const char *dns_filter;
+                enum policy_action action;
+        } rows[] = { { "enforce", POLICY_DENY }, { "audit", POLICY_AUDIT }, { "off", POLICY_ALLOW } };
+        static const char *const platform[] = { "168.63.129.16", "169.254.169.254", "::ffff:168.63.129.16" };
+        struct policy_lab *lab = *state;
+        char clusters[1024];
+        enum reason reason;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                snprintf(clusters, sizeof(clusters), "%s    dns_filter: %s\n    private_destinations: [0.0.0.0/1]\n%s",
+                         POLICY_LAB_CLUSTER, rows[i].dns_filter,
+                         "resolver: { forward_zones: { corp.example: [10.0.0.53] } }\n");
+                policy_lab_load(lab, clusters);
+                assert_int_equal(tell(lab, "a.example", "192.168.0.1", &reason), rows[i].action);
+                for (size_t j = 0; j < ARRAY_SIZE(platform); j++) {
+                        assert_int_equal(tell(lab, "a.corp.example", platform[j], &reason), POLICY_DENY);
+                        assert_int_equal(reason, REASON_PLATFORM_ADDRESS);
+                }
+        }
+}
+
+static void the_dns_listener_is_a_listener_of_ours(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        lab->head = "listen: { dns: { address: 10.0.0.4 } }\nallowlist_dirs: [.]\n"
+                    "snat_pools:\n  - { name: main, addresses: [10.0.1.10-10.0.1.29] }\nclusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [10.0.0.0/8]\n");
+        assert_check(lab, "10.0.0.4", 53, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.4", 443, REASON_COMPLETED);
+        lab->head = "listen: { dns: { address: 0.0.0.0 } }\nallowlist_dirs: [.]\n"
+                    "snat_pools:\n  - { name: main, addresses: [10.0.1.10-10.0.1.29] }\nclusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [10.0.0.0/8, 127.0.0.0/8]\n");
+        assert_check(lab, "10.0.1.10", 53, REASON_OWN_ADDRESS);
+        assert_check(lab, "127.0.0.1", 53, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.9.0.1", 53, REASON_COMPLETED);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -163,6 +236,9 @@ int main(void)
                 TEST(a_listener_on_every_address_is_reached_by_all_of_this_host),
                 TEST(a_listener_on_loopback_is_reached_by_the_unspecified_address_too),
                 TEST(no_address_at_all_is_refused),
+                TEST(answers_hold_public_and_listed_addresses_and_any_in_a_forward_zone),
+                TEST(dns_filter_decides_about_addresses_but_never_the_platforms),
+                TEST(the_dns_listener_is_a_listener_of_ours),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
