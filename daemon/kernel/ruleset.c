@@ -179,7 +179,6 @@ void ruleset_learned_set(const struct network_service *service, const char *clus
                  family_suffixes[family == AF_INET ? NETWORK_IPV4 : NETWORK_IPV6]);
 }
 
-/* Of steered ports too, where no rule asks: there the set keeps what was learned for the next daemon. */
 static void print_learned_sets(FILE *stream, const struct network_service *service, const char *cluster)
 {
         char name[RULESET_SET_NAME_SIZE];
@@ -195,6 +194,10 @@ static void print_learned_sets(FILE *stream, const struct network_service *servi
         }
 }
 
+/*
+ * Ranges that only the proxy needs stay out of the kernel. What is learned does not, though no rule may look at it: the next
+ * daemon takes it over from there.
+ */
 static void print_service_sets(FILE *stream, const char *kind, const struct network_services *services,
                                const char *cluster)
 {
@@ -203,8 +206,8 @@ static void print_service_sets(FILE *stream, const char *kind, const struct netw
         for (size_t i = 0; i < services->count; i++) {
                 const struct network_service *service = &services->items[i];
                 write_set_name(kind, service, cluster, name);
-                for (size_t family = 0; family < NETWORK_FAMILIES; family++)
-                        if (service->forwarded && service->ranges[family].count > 0)
+                for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++)
+                        if (service->ranges[family].count > 0)
                                 print_interval_set(stream, name, family, &service->ranges[family]);
                 print_learned_sets(stream, service, cluster);
         }
