@@ -500,8 +500,9 @@ static void print_learned(const char *set, const struct ruleset_element *element
         char text[NET_ADDRESS_TEXT_SIZE];
         FILE *stream = context;
 
-        fprintf(stream, "add element " TABLE " %s { %s timeout %" PRIu64 "ms comment \"%s\" }\n", set,
-                net_address_format(&element->address, text), element->timeout_ms, element->comment);
+        fprintf(stream, "add element " TABLE " %s { %s timeout %" PRIu64 "ms comment \"%.*s\" }\n", set,
+                net_address_format(&element->address, text), element->timeout_ms, RULESET_COMMENT_MAX,
+                element->comment);
 }
 
 void ruleset_print(FILE *stream, const struct policy *policy, const struct ruleset_facts *facts)
