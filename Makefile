@@ -17,7 +17,7 @@ PYTHON := /usr/bin/python3
 FUZZ_SECONDS ?= 10
 JOBS := $(shell nproc)
 
-LIBRARIES := libevent_core libevent_pthreads libcares libsystemd libfyaml libnftables libmnl libnftnl jansson
+LIBRARIES := libevent_core libevent_pthreads libcares libsystemd libfyaml libnftables libmnl libnftnl libnetfilter_log libnetfilter_conntrack libcrypto jansson
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DAKSEGRESSD_VERSION='"$(VERSION)"' -DAKSEGRESSD_DATADIR='"$(PREFIX)/share/aksegressd"' \
 	-DAKSEGRESSD_SYSCONFDIR='"$(SYSCONFDIR)/aksegressd"'
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla \

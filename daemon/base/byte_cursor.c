@@ -17,10 +17,10 @@ bool byte_cursor_skip(struct byte_cursor *cursor, size_t length)
         return byte_cursor_take(cursor, length, &skipped);
 }
 
-static bool read_big_endian(struct byte_cursor *cursor, size_t size, uint32_t *ret)
+static bool read_big_endian(struct byte_cursor *cursor, size_t size, uint64_t *ret)
 {
         struct byte_cursor field;
-        uint32_t value = 0;
+        uint64_t value = 0;
 
         if (!byte_cursor_take(cursor, size, &field))
                 return false;
@@ -32,7 +32,7 @@ static bool read_big_endian(struct byte_cursor *cursor, size_t size, uint32_t *r
 
 bool byte_cursor_u8(struct byte_cursor *cursor, uint8_t *ret)
 {
-        uint32_t value;
+        uint64_t value;
 
         if (!read_big_endian(cursor, 1, &value))
                 return false;
@@ -42,7 +42,7 @@ bool byte_cursor_u8(struct byte_cursor *cursor, uint8_t *ret)
 
 bool byte_cursor_u16(struct byte_cursor *cursor, uint16_t *ret)
 {
-        uint32_t value;
+        uint64_t value;
 
         if (!read_big_endian(cursor, 2, &value))
                 return false;
@@ -52,5 +52,24 @@ bool byte_cursor_u16(struct byte_cursor *cursor, uint16_t *ret)
 
 bool byte_cursor_u32(struct byte_cursor *cursor, uint32_t *ret)
 {
-        return read_big_endian(cursor, 4, ret);
+        uint64_t value;
+
+        if (!read_big_endian(cursor, 4, &value))
+                return false;
+        *ret = (uint32_t)value;
+        return true;
+}
+
+bool byte_cursor_varint(struct byte_cursor *cursor, uint64_t *ret)
+{
+        uint64_t value;
+
+        if (cursor->left == 0)
+                return false;
+        /* The two highest bits say how many bytes it takes, and are not part of it. */
+        size_t size = (size_t)1 << (cursor->next[0] >> 6);
+        if (!read_big_endian(cursor, size, &value))
+                return false;
+        *ret = value & (UINT64_MAX >> (64 - (8 * size - 2)));
+        return true;
 }

@@ -274,3 +274,31 @@ enum client_hello_status client_hello_parse(const void *bytes, size_t length, st
                 *ret = hello;
         return status;
 }
+
+enum client_hello_status client_hello_parse_message(const void *bytes, size_t length, struct client_hello *ret,
+                                                    size_t *ret_needed)
+{
+        struct byte_cursor input = byte_cursor_from(bytes, length);
+        struct client_hello hello = { 0 };
+        uint32_t header;
+
+        if (length > 0 && input.next[0] != MESSAGE_TYPE_CLIENT_HELLO)
+                return CLIENT_HELLO_MALFORMED;
+        if (!byte_cursor_u32(&input, &header)) {
+                *ret_needed = MESSAGE_HEADER_SIZE;
+                return CLIENT_HELLO_NEED_MORE;
+        }
+        hello.length = MESSAGE_HEADER_SIZE + (size_t)(header & 0xffffff);
+        if (hello.length > CLIENT_HELLO_MAX_BYTES)
+                return CLIENT_HELLO_TOO_LARGE;
+        if (length < hello.length) {
+                *ret_needed = hello.length;
+                return CLIENT_HELLO_NEED_MORE;
+        }
+        if (length > hello.length)
+                return CLIENT_HELLO_MALFORMED;
+        enum client_hello_status status = parse_message(bytes, length, &hello);
+        if (status == CLIENT_HELLO_OK)
+                *ret = hello;
+        return status;
+}

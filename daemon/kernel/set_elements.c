@@ -17,7 +17,7 @@
 #include "kernel/netlink.h"
 
 #define ATTEMPTS 8
-#define MESSAGE_MAX_BYTES 512 /* of one element, with names and comment as long as they may be */
+#define MESSAGE_MAX_BYTES 768 /* of one element, with names and comment as long as they may be */
 #define BATCH_BYTES (2 * (SET_ELEMENTS_PER_TRANSACTION + 1) * MESSAGE_MAX_BYTES)
 #define SEND_BUFFER_BYTES (2 * BATCH_BYTES) /* the kernel counts its own overhead in it, too */
 
@@ -195,7 +195,7 @@ static int append(struct set_elements *self, struct transaction *transaction, si
  */
 static int format_transaction(struct set_elements *self, struct transaction *transaction)
 {
-        struct nlmsghdr *last = NULL;
+        size_t last = 0;
 
         transaction->sequence = self->sequence + 1;
         self->sequence = last_sequence(transaction) + 1;
@@ -209,10 +209,10 @@ static int format_transaction(struct set_elements *self, struct transaction *tra
                 r = append(self, transaction, i, NFT_MSG_NEWSETELEM, add_sequence(transaction, i));
                 if (r < 0)
                         return r;
-                last = (struct nlmsghdr *)(self->batch + transaction->length - (size_t)r);
+                last = transaction->length - (size_t)r;
         }
         /* The kernel answers once all has been done. Older ones than 6.10 take no notice of this flag on the end. */
-        last->nlmsg_flags |= NLM_F_ACK;
+        ((struct nlmsghdr *)(self->batch + last))->nlmsg_flags |= NLM_F_ACK;
         transaction->length += nftnl_batch_end(self->batch + transaction->length, self->sequence)->nlmsg_len;
         return 0;
 }
@@ -270,8 +270,8 @@ static int find_present(struct set_elements *self, struct transaction *transacti
                 header->nlmsg_flags |= NLM_F_ACK;
                 r = netlink_ask(socket, header, NULL, NULL);
                 transaction->present[i] = r == 0;
-                /* Neither the element nor the set: the transaction will tell. */
-                if (r == -ENOENT)
+                /* Not the element, or something worse, which the transaction will tell. */
+                if (r != -EAGAIN)
                         r = 0;
         }
         mnl_socket_close(socket);

@@ -31,7 +31,7 @@ struct client_hello {
         struct fqdn server_name;           /* length 0: no server_name extension */
         char alpn[CLIENT_HELLO_ALPN_SIZE]; /* "h2,http/1.1"; bytes other than printable ASCII as '?'; "" for none */
         bool ech;                          /* encrypted_client_hello (0xfe0d) is there */
-        size_t length;                     /* bytes of input that the hello and its records take */
+        size_t length;                     /* bytes of input that the hello, with its records if any, takes */
 };
 
 /*
@@ -41,3 +41,10 @@ struct client_hello {
  */
 MUST_CHECK enum client_hello_status client_hello_parse(const void *bytes, size_t length, struct client_hello *ret,
                                                        size_t *ret_needed);
+
+/*
+ * The same for a bare handshake message, as QUIC carries it (RFC 9001 4): no records around it, nothing behind it. Never
+ * NOT_TLS.
+ */
+MUST_CHECK enum client_hello_status client_hello_parse_message(const void *bytes, size_t length,
+                                                               struct client_hello *ret, size_t *ret_needed);

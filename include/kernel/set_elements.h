@@ -13,7 +13,7 @@
 #include "base/compiler.h"
 #include "base/net_address.h"
 
-#define SET_ELEMENTS_NAME_SIZE 256              /* of tables and sets, with NUL; the kernel would take 256 */
+#define SET_ELEMENTS_NAME_SIZE 160              /* of tables and sets, with NUL; the kernel would take 256 */
 #define SET_ELEMENTS_COMMENT_MAX 128            /* bytes; nft(8) shows no longer one */
 #define SET_ELEMENTS_PER_TRANSACTION 256        /* what surely fits into one message to the kernel */
 #define SET_ELEMENTS_DUMP_MAX_BYTES (64u << 20) /* as the kernel sends them: 300,000 elements or more */
@@ -53,8 +53,9 @@ MUST_CHECK int set_elements_put(struct set_elements *self, const struct set_elem
 typedef void (*set_elements_element_fn)(const struct set_element *element, void *context);
 
 /*
- * Calls back for each element of a set of addresses, once, after all were read (elements that are no single address are
- * passed over). Returns 0, -ENOENT: no such set or table, -E2BIG: more than SET_ELEMENTS_DUMP_MAX_BYTES, -EBUSY: the sets
+ * Calls back for each element of a set of addresses after all were read (elements that are no single address are passed
+ * over). In the moments in which the kernel rearranges a set that has just grown, one may be told twice or left out; nothing
+ * shows that. Returns 0, -ENOENT: no such set or table, -E2BIG: more than SET_ELEMENTS_DUMP_MAX_BYTES, -EBUSY: the sets
  * changed at each of several attempts to read them; or -errno. No element has been told of then.
  */
 MUST_CHECK int set_elements_dump(const struct set_elements *self, const char *set, set_elements_element_fn on_element,

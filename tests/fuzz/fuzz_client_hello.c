@@ -121,6 +121,17 @@ static void check_other_records(const struct hello_bytes *message, const struct 
         CHECK(needed == again.length);
 }
 
+/* And so it is without any. */
+static void check_bare_message(const struct hello_bytes *message, const struct client_hello *hello)
+{
+        struct client_hello bare;
+        size_t needed;
+
+        CHECK(client_hello_parse_message(message->bytes, message->length, &bare, &needed) == CLIENT_HELLO_OK);
+        CHECK(bare.length == message->length && bare.ech == hello->ech);
+        CHECK(fqdn_equal(&bare.server_name, &hello->server_name) && strcmp(bare.alpn, hello->alpn) == 0);
+}
+
 static void build_input(const uint8_t *data, size_t size, struct hello_bytes *ret)
 {
         static struct hello_bytes message;
@@ -156,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 CHECK(oracle.taken_apart || has_misplaced_extension(&message));
                 check_name(&hello, &oracle);
                 check_other_records(&message, &hello, 1 + size % 61);
+                check_bare_message(&message, &hello);
         } else if (status == CLIENT_HELLO_NEED_MORE) {
                 CHECK(needed > input.length && needed <= CLIENT_HELLO_MAX_BYTES);
                 CHECK(!oracle.taken_apart);

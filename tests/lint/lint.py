@@ -21,8 +21,11 @@ OWNERS = {
     r"systemd/sd-journal\.h": [],
     r"systemd/sd-daemon\.h": ["daemon/process/service_manager.c", "daemon/base/log.c"],
     r"libmnl/.*": ["daemon/kernel/"],
+    r"libnftnl/.*": ["daemon/kernel/set_elements.c"],
+    r"libnetfilter_log/.*": ["daemon/kernel/packet_log.c"],
+    r"libnetfilter_conntrack/.*": ["daemon/kernel/flow.c"],
     r"linux/.*netlink.*\.h": ["daemon/kernel/"],
-    r"openssl/.*": [],
+    r"openssl/.*": ["daemon/inspect/quic_keys.c"],
     r"jansson\.h": ["daemon/policy/service_tags.c"],
 }
 ONE_FILE_OF = {r"libfyaml\.h": "daemon/policy/"}

@@ -84,12 +84,51 @@ static void a_length_that_would_overflow_is_only_too_long(void **state)
         assert_ptr_equal(cursor.next, bytes);
 }
 
+/* RFC 9000 A.1, and the largest of each size. */
+static void a_varint_has_the_size_that_its_first_two_bits_say(void **state)
+{
+        static const struct {
+                const char *bytes;
+                size_t size;
+                uint64_t value;
+        } samples[] = {
+                { "\xc2\x19\x7c\x5e\xff\x14\xe8\x8c", 8, 151288809941952652 },
+                { "\x9d\x7f\x3e\x7d", 4, 494878333 },
+                { "\x7b\xbd", 2, 15293 },
+                { "\x25", 1, 37 },
+                { "\x40\x25", 2, 37 },
+                { "\x00", 1, 0 },
+                { "\x3f", 1, 63 },
+                { "\x7f\xff", 2, 16383 },
+                { "\xbf\xff\xff\xff", 4, 1073741823 },
+                { "\xff\xff\xff\xff\xff\xff\xff\xff", 8, 4611686018427387903 },
+        };
+        struct guarded guarded;
+
+        (void)state;
+        guarded_open(&guarded, 8);
+        for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+                for (size_t length = 0; length <= samples[i].size; length++) {
+                        const void *copy = guarded_copy(&guarded, samples[i].bytes, length);
+                        struct byte_cursor cursor = byte_cursor_from(copy, length);
+                        uint64_t value = 77;
+                        bool whole = length == samples[i].size;
+
+                        assert_int_equal(byte_cursor_varint(&cursor, &value), whole);
+                        assert_true(value == (whole ? samples[i].value : 77));
+                        assert_int_equal(cursor.left, whole ? 0 : length);
+                }
+        }
+        guarded_close(&guarded);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(numbers_are_read_one_after_the_other_with_the_high_byte_first),
                 cmocka_unit_test(no_read_passes_the_end),
                 cmocka_unit_test(blocks_are_split_off),
+                cmocka_unit_test(a_varint_has_the_size_that_its_first_two_bits_say),
                 cmocka_unit_test(a_length_that_would_overflow_is_only_too_long),
         };
 

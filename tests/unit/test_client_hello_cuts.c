@@ -165,6 +165,52 @@ static void a_hello_in_records_of_one_byte_is_parsed_few_times(void **state)
         assert_int_equal(status, CLIENT_HELLO_OK);
 }
 
+static enum client_hello_status parse_bare(size_t length, struct client_hello *ret, size_t *ret_needed)
+{
+        return client_hello_parse_message(guarded_copy(&guarded, message.bytes, length), length, ret, ret_needed);
+}
+
+static void a_bare_message_gives_the_verdict_of_its_records(void **state)
+{
+        struct client_hello whole, bare;
+        size_t needed;
+
+        (void)state;
+        for (size_t i = 0; i < VALID_COUNT; i++) {
+                load_valid(i, &input);
+                assert_int_equal(parse(input.bytes, input.length, &whole, &needed), CLIENT_HELLO_OK);
+                assert_true(hello_take_message(input.bytes, input.length, &message));
+                for (size_t length = 0; length < message.length; length++) {
+                        assert_int_equal(parse_bare(length, &bare, &needed), CLIENT_HELLO_NEED_MORE);
+                        assert_int_equal(needed, length < 4 ? 4 : message.length);
+                }
+                memset(&bare, 0xff, sizeof(bare));
+                assert_int_equal(parse_bare(message.length, &bare, &needed), CLIENT_HELLO_OK);
+                assert_int_equal(bare.length, message.length);
+                assert_true(fqdn_equal(&bare.server_name, &whole.server_name));
+                assert_string_equal(bare.alpn, whole.alpn);
+                assert_int_equal(bare.ech, whole.ech);
+        }
+}
+
+static void a_bare_message_that_cannot_be_a_hello_is_refused_at_once(void **state)
+{
+        struct client_hello hello;
+        size_t needed;
+
+        (void)state;
+        build_browser_hello(&input, 16384);
+        hello_put_number(&message, 1, 0);
+        assert_int_equal(parse_bare(message.length, &hello, &needed), CLIENT_HELLO_MALFORMED);
+        message.bytes[0] = 2;
+        assert_int_equal(parse_bare(1, &hello, &needed), CLIENT_HELLO_MALFORMED);
+        memcpy(message.bytes, "\x01\x00\xff\xfc", 4);
+        assert_int_equal(parse_bare(4, &hello, &needed), CLIENT_HELLO_NEED_MORE);
+        assert_int_equal(needed, CLIENT_HELLO_MAX_BYTES);
+        message.bytes[3]++;
+        assert_int_equal(parse_bare(4, &hello, &needed), CLIENT_HELLO_TOO_LARGE);
+}
+
 static bool contains_name(const struct hello_bytes *bytes, const struct fqdn *name)
 {
         for (size_t i = 0; i + name->length <= bytes->length; i++)
@@ -217,6 +263,8 @@ int main(void)
                 cmocka_unit_test(every_cut_into_two_records_gives_the_same_verdict),
                 cmocka_unit_test(every_record_size_gives_the_same_verdict),
                 cmocka_unit_test(a_hello_in_records_of_one_byte_is_parsed_few_times),
+                cmocka_unit_test(a_bare_message_gives_the_verdict_of_its_records),
+                cmocka_unit_test(a_bare_message_that_cannot_be_a_hello_is_refused_at_once),
                 cmocka_unit_test(a_flipped_bit_never_yields_a_name_that_is_not_on_the_wire),
                 cmocka_unit_test(random_damage_never_crashes),
         };
