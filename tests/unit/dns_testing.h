@@ -68,7 +68,8 @@ struct responder {
         int fd;
         enum behaviour ipv4;
         enum behaviour ipv6;
-        uint8_t last_byte;       /* of the address it answers */
+        uint8_t last_byte;       /* of the address it answers, */
+        unsigned more_addresses; /* and of so many more after that */
         uint8_t ipv4_network[3]; /* the bytes before it */
         unsigned ipv4_count;
         unsigned ipv6_count;
@@ -211,12 +212,14 @@ static inline int udp_socket(const char *endpoint_text)
 }
 
 /* Appends one A or AAAA record with a TTL of 60 s. */
-static inline size_t append_record(uint8_t *message, size_t length, bool is_ipv6, const struct responder *responder)
+static inline size_t append_record(uint8_t *message, size_t length, bool is_ipv6, const struct responder *responder,
+                                   unsigned number)
 {
+        uint8_t last_byte = (uint8_t)(responder->last_byte + number);
         const uint8_t head[] = { 0xc0, 12, 0, is_ipv6 ? 28 : 1, 0, 1, 0, 0, 0, 60, 0, is_ipv6 ? 16 : 4 };
         const uint8_t *network = responder->ipv4_network;
-        const uint8_t ipv4[] = { network[0], network[1], network[2], responder->last_byte };
-        const uint8_t ipv6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = responder->last_byte };
+        const uint8_t ipv4[] = { network[0], network[1], network[2], last_byte };
+        const uint8_t ipv6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = last_byte };
 
         memcpy(message + length, head, sizeof(head));
         length += sizeof(head);
@@ -233,8 +236,10 @@ static inline size_t respond(uint8_t *message, size_t question_length, bool is_i
         message[11] = 0; /* no EDNS record */
         switch (behaviour) {
         case ANSWER:
-                message[7] = 1;
-                return append_record(message, question_length, is_ipv6, responder);
+                message[7] = (uint8_t)(1 + responder->more_addresses);
+                for (unsigned i = 0; i <= responder->more_addresses; i++)
+                        question_length = append_record(message, question_length, is_ipv6, responder, i);
+                return question_length;
         case SILENT:
                 return 0;
         case SERVER_FAILURE:
@@ -250,7 +255,7 @@ static inline size_t respond(uint8_t *message, size_t question_length, bool is_i
                 message[7] = 1;
                 message[question_length] = 0xc0;
                 message[question_length + 1] = (uint8_t)question_length;
-                return append_record(message, question_length + 2, is_ipv6, responder);
+                return append_record(message, question_length + 2, is_ipv6, responder, 0);
         case OTHER_ID:
                 message[1] ^= 1;
                 return respond(message, question_length, is_ipv6, ANSWER, responder);
@@ -269,7 +274,7 @@ static inline void responder_on_question(evutil_socket_t fd, short what, void *c
         struct responder *responder = context;
         struct sockaddr_storage peer;
         socklen_t peer_length = sizeof(peer);
-        uint8_t message[1500];
+        uint8_t message[4096]; /* more than c-ares asks for, and what it takes */
         ssize_t received = recvfrom(fd, message, 512, 0, (struct sockaddr *)&peer, &peer_length);
 
         (void)what;
