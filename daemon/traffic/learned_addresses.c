@@ -12,8 +12,8 @@
 
 /* Added, not committed. */
 struct pending {
-        char set[RULESET_SET_NAME_SIZE]; /* "": the service's ports are all steered, and no set of the kernel's */
-        const char *cluster;             /* borrowed from the policy in use */
+        char set[RULESET_SET_NAME_SIZE];
+        const char *cluster; /* borrowed from the policy in use */
         struct fqdn name;
         struct net_address address;
         uint64_t until_ms;
@@ -115,10 +115,8 @@ static void on_service(const struct network_service *service, void *context)
                 addition->result = reserve_pending(learned);
         if (addition->result < 0)
                 return;
-        addition->pending.set[0] = '\0';
-        if (service->forwarded)
-                ruleset_learned_set(service, addition->pending.cluster, addition->pending.address.family,
-                                    addition->pending.set);
+        ruleset_learned_set(service, addition->pending.cluster, addition->pending.address.family,
+                            addition->pending.set);
         learned->pending[learned->pending_count++] = addition->pending;
 }
 
@@ -182,19 +180,17 @@ void learned_addresses_recall(struct learned_addresses *learned, learned_known_f
 static int put_into_kernel(struct learned_addresses *learned)
 {
         uint64_t now_ms = clock_monotonic_ms();
-        size_t count = 0, refused = SIZE_MAX;
-        struct set_element *elements = calloc(learned->pending_count, sizeof(*elements));
+        size_t count = learned->pending_count, refused = count;
+        struct set_element *elements = calloc(count, sizeof(*elements));
 
         if (elements == NULL)
                 return -ENOMEM;
-        for (size_t i = 0; i < learned->pending_count; i++) {
+        for (size_t i = 0; i < count; i++) {
                 const struct pending *pending = &learned->pending[i];
-                if (pending->set[0] == '\0')
-                        continue;
-                elements[count++] = (struct set_element){ .set = pending->set,
-                                                          .address = pending->address,
-                                                          .timeout_ms = pending->until_ms - now_ms,
-                                                          .comment = pending->name.text };
+                elements[i] = (struct set_element){ .set = pending->set,
+                                                    .address = pending->address,
+                                                    .timeout_ms = pending->until_ms - now_ms,
+                                                    .comment = pending->name.text };
         }
         int r = set_elements_put(learned->elements, elements, count, &refused);
         if (r < 0)
@@ -312,8 +308,6 @@ static void on_service_to_tell(const struct network_service *service, void *cont
         struct telling *telling = context;
         char set[RULESET_SET_NAME_SIZE];
 
-        if (!service->forwarded)
-                return;
         ruleset_learned_set(service, policy_cluster_name(telling->cluster), telling->element.address.family, set);
         telling->on_element(set, &telling->element, telling->sink);
 }
