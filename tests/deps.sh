@@ -6,7 +6,7 @@ set -euo pipefail
 build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev
        libnftnl-dev libnetfilter-log-dev libnetfilter-conntrack-dev libjansson-dev)
 demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
-check=(python3-pytest libcmocka-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
+check=(conntrack python3-pytest libcmocka-dev libssl-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
        debootstrap systemd-container)
 # What bench_system.py compares with; only for `deps.sh bench`.
 bench=(strace squid-openssl haproxy sniproxy libnginx-mod-stream)
