@@ -8,7 +8,6 @@ import errno
 import signal
 import socket
 import struct
-
 import pytest
 
 
