@@ -117,6 +117,8 @@ int forwarding_apply(struct forwarding *forwarding, const struct policy *policy,
 
         if (!config->transparent.enabled)
                 return 0;
+        if (policy != generation_policy(forwarding->generation)) /* What was added belongs to the sets of that one. */
+                (void)learned_addresses_commit(forwarding->learned);
         r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
         if (r >= 0)
                 r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
