@@ -7,26 +7,17 @@
 #include "inspect/dns_body.h"
 #include "inspect/dns_name.h"
 #include "inspect/dns_record.h"
+#include "inspect/dns_sections.h"
 #include "inspect/dns_service.h"
 
-#define EXTENDED_RCODE_SHIFT 24 /* RFC 6891 6.1.3, in OPT's TTL */
-#define SOA_MINIMUM_SIZE 4      /* RFC 1035 3.3.13: the last field */
-#define RRSIG_COVERED_SIZE 2    /* RFC 4034 3.1: the first field is the type that is signed */
+#define SOA_MINIMUM_SIZE 4 /* RFC 1035 3.3.13: the last field */
 
 /* An answer being taken apart. Large; set up field by field. */
 struct parse {
-        const uint8_t *message;
         uint16_t type;
         dns_address_fn permits;
         void *context;
-        uint16_t flags;
-        unsigned rcode;
-
-        struct dns_record records[DNS_ANSWER_MAX_RECORDS]; /* answer section, then authority section */
-        uint32_t owner_hashes[DNS_ANSWER_MAX_RECORDS];     /* of the answer section */
-        size_t answer_count;
-        size_t record_count;
-
+        struct dns_sections in;
         struct dns_body body;
         struct dns_answer *answer;
         bool positive; /* the end of the chain has records of the type, even if none may be passed on */
@@ -99,7 +90,7 @@ static enum fate write_data(struct parse *parse, const struct dns_record *record
         case DNS_TYPE_HTTPS:
                 return write_service(parse, record);
         default:
-                return dns_record_write_data(parse->message, record, &parse->body.bytes) ? FATE_KEEP : FATE_BAD;
+                return dns_record_write_data(parse->in.message, record, &parse->body.bytes) ? FATE_KEEP : FATE_BAD;
         }
 }
 
@@ -110,7 +101,7 @@ static bool write_record(struct parse *parse, const struct dns_body_name *known,
         struct byte_cursor cursor = record->owner;
         struct dns_name owner;
 
-        if (known == NULL && !dns_name_read(parse->message, &cursor, &owner))
+        if (known == NULL && !dns_name_read(parse->in.message, &cursor, &owner))
                 return false;
         struct dns_body_record written = dns_body_begin_record(&parse->body, known, &owner, record->type, ttl_s);
         switch (write_data(parse, record)) {
@@ -126,106 +117,11 @@ static bool write_record(struct parse *parse, const struct dns_body_name *known,
         return false;
 }
 
-/* --- reading the message --- */
-
-static enum dns_answer_result read_question(struct parse *parse, struct byte_cursor *cursor, const struct fqdn *name,
-                                            uint16_t count)
-{
-        struct dns_name asked, echoed;
-        uint16_t type, class;
-
-        dns_name_from_fqdn(name, &asked);
-        if (count != 1 || !dns_name_read_plain(cursor, &echoed) || !dns_name_equal(&asked, &echoed) ||
-            !byte_cursor_u16(cursor, &type) || type != parse->type || !byte_cursor_u16(cursor, &class) ||
-            class != DNS_CLASS_IN)
-                return DNS_ANSWER_BAD;
-        dns_body_start(&parse->body, &asked, parse->answer->body, sizeof(parse->answer->body));
-        return DNS_ANSWER_OK;
-}
-
-/* Most owners are a pointer to the question. */
-static bool hash_owner(struct parse *parse, const struct dns_record *record, uint32_t *ret)
-{
-        static const uint8_t question_pointer[] = { DNS_NAME_POINTER_BITS, DNS_MESSAGE_HEADER_SIZE };
-        struct byte_cursor cursor = record->owner;
-        struct dns_name owner;
-
-        if (cursor.left == sizeof(question_pointer) &&
-            memcmp(cursor.next, question_pointer, sizeof(question_pointer)) == 0) {
-                *ret = parse->body.names[0].hash;
-                return true;
-        }
-        if (!dns_name_read(parse->message, &cursor, &owner))
-                return false;
-        *ret = dns_name_hash(&owner);
-        return true;
-}
-
-static bool read_records(struct parse *parse, struct byte_cursor *cursor, size_t answers, size_t authorities)
-{
-        if (answers + authorities > DNS_ANSWER_MAX_RECORDS)
-                return false;
-        parse->answer_count = answers;
-        parse->record_count = answers + authorities;
-        for (size_t i = 0; i < parse->record_count; i++)
-                if (!dns_record_read(cursor, &parse->records[i]) ||
-                    (i < answers && !hash_owner(parse, &parse->records[i], &parse->owner_hashes[i])))
-                        return false;
-        return true;
-}
-
-/* Nothing of it is kept, but OPT has the upper bits of the rcode. */
-static bool read_additional(struct parse *parse, struct byte_cursor *cursor, size_t count)
-{
-        struct dns_record record;
-
-        for (size_t i = 0; i < count; i++) {
-                if (!dns_record_read(cursor, &record))
-                        return false;
-                if (record.type == DNS_TYPE_OPT)
-                        parse->rcode |= record.ttl >> EXTENDED_RCODE_SHIFT << 4;
-        }
-        return cursor->left == 0;
-}
-
-static enum dns_answer_result check_rcode(unsigned rcode)
-{
-        return rcode == DNS_RCODE_NO_ERROR || rcode == DNS_RCODE_NAME_ERROR ? DNS_ANSWER_OK : DNS_ANSWER_FAILED;
-}
-
-/*
- * A failure needs no question (RFC 1035 4.1.1: a server that could not read it), and what else is in it is not looked
- * at.
- */
-static enum dns_answer_result read_message(struct parse *parse, struct byte_cursor cursor, const struct fqdn *name)
-{
-        uint16_t id, questions, answers, authorities, additional;
-
-        if (!byte_cursor_u16(&cursor, &id) || !byte_cursor_u16(&cursor, &parse->flags) ||
-            !byte_cursor_u16(&cursor, &questions) || !byte_cursor_u16(&cursor, &answers) ||
-            !byte_cursor_u16(&cursor, &authorities) || !byte_cursor_u16(&cursor, &additional) ||
-            (parse->flags & DNS_FLAG_RESPONSE) == 0 || (parse->flags & DNS_FLAG_OPCODE) != 0)
-                return DNS_ANSWER_BAD;
-        parse->rcode = parse->flags & DNS_FLAG_RCODE;
-        if (questions == 0 && check_rcode(parse->rcode) == DNS_ANSWER_FAILED)
-                return DNS_ANSWER_FAILED;
-        if (read_question(parse, &cursor, name, questions) != DNS_ANSWER_OK)
-                return DNS_ANSWER_BAD;
-        if ((parse->flags & DNS_FLAG_TRUNCATED) != 0)
-                return DNS_ANSWER_TRUNCATED;
-        if (check_rcode(parse->rcode) == DNS_ANSWER_FAILED)
-                return DNS_ANSWER_FAILED;
-        if (!read_records(parse, &cursor, answers, authorities) || !read_additional(parse, &cursor, additional))
-                return DNS_ANSWER_BAD;
-        return check_rcode(parse->rcode);
-}
-
 /* --- the chain --- */
 
-static bool is_of(const struct parse *parse, size_t record, const struct dns_body_name *name)
+static bool is_of(const struct parse *parse, size_t index, const struct dns_body_name *name)
 {
-        return parse->owner_hashes[record] == name->hash && parse->records[record].class == DNS_CLASS_IN &&
-               dns_record_is_of(parse->message, &parse->records[record], &name->name);
+        return dns_sections_is_of(&parse->in, index, &name->name, name->hash);
 }
 
 static bool is_asked_for(const struct parse *parse, const struct dns_record *record)
@@ -240,8 +136,8 @@ static const struct dns_body_name *chain_end(const struct parse *parse)
 
 static bool chain_is_at_its_end(const struct parse *parse)
 {
-        for (size_t i = 0; i < parse->answer_count; i++)
-                if (is_asked_for(parse, &parse->records[i]) && is_of(parse, i, chain_end(parse)))
+        for (size_t i = 0; i < parse->in.answer_count; i++)
+                if (is_asked_for(parse, &parse->in.records[i]) && is_of(parse, i, chain_end(parse)))
                         return true;
         return parse->type == DNS_TYPE_ANY;
 }
@@ -261,11 +157,11 @@ static bool find_cname(const struct parse *parse, struct step *ret)
         struct dns_name target;
 
         ret->found = false;
-        for (size_t i = 0; i < parse->answer_count; i++) {
-                const struct dns_record *record = &parse->records[i];
+        for (size_t i = 0; i < parse->in.answer_count; i++) {
+                const struct dns_record *record = &parse->in.records[i];
                 if (record->type != DNS_TYPE_CNAME || !is_of(parse, i, chain_end(parse)))
                         continue;
-                if (!dns_record_read_name(parse->message, record, &target) ||
+                if (!dns_record_read_name(parse->in.message, record, &target) ||
                     (ret->found && !dns_name_equal(&target, &ret->target)))
                         return false;
                 if (!ret->found || dns_record_ttl_s(record) < ret->ttl_s)
@@ -282,7 +178,7 @@ static bool substitute(const struct parse *parse, const struct dns_record *dname
 {
         struct dns_name target;
 
-        if (!dns_record_read_name(parse->message, dname, &target) || kept + target.length > DNS_NAME_MAX_SIZE)
+        if (!dns_record_read_name(parse->in.message, dname, &target) || kept + target.length > DNS_NAME_MAX_SIZE)
                 return false;
         memcpy(ret->bytes, chain_end(parse)->name.bytes, kept);
         memcpy(ret->bytes + kept, target.bytes, target.length);
@@ -296,14 +192,14 @@ static const struct dns_record *find_dname(const struct parse *parse, size_t *re
         const struct dns_name *name = &chain_end(parse)->name;
         struct dns_name owner;
 
-        for (size_t i = 0; i < parse->answer_count; i++) {
-                struct byte_cursor cursor = parse->records[i].owner;
-                if (parse->records[i].type != DNS_TYPE_DNAME || parse->records[i].class != DNS_CLASS_IN ||
-                    !dns_name_read(parse->message, &cursor, &owner) || owner.length >= name->length ||
+        for (size_t i = 0; i < parse->in.answer_count; i++) {
+                struct byte_cursor cursor = parse->in.records[i].owner;
+                if (parse->in.records[i].type != DNS_TYPE_DNAME || parse->in.records[i].class != DNS_CLASS_IN ||
+                    !dns_name_read(parse->in.message, &cursor, &owner) || owner.length >= name->length ||
                     dns_name_common_suffix(&owner, name) != owner.length)
                         continue;
                 *ret_kept = name->length - (size_t)owner.length;
-                return &parse->records[i];
+                return &parse->in.records[i];
         }
         return NULL;
 }
@@ -367,8 +263,8 @@ static bool follow_chain(struct parse *parse)
 /* Signatures have their own turn, unless it is them that were asked for. */
 static bool write_asked_for(struct parse *parse)
 {
-        for (size_t i = 0; i < parse->answer_count; i++) {
-                const struct dns_record *record = &parse->records[i];
+        for (size_t i = 0; i < parse->in.answer_count; i++) {
+                const struct dns_record *record = &parse->in.records[i];
                 if (!is_asked_for(parse, record) || !is_of(parse, i, chain_end(parse)))
                         continue;
                 parse->positive = true;
@@ -397,7 +293,7 @@ static bool is_filtered(uint16_t type)
 /* The name whose records the signature is for; NULL: none that is in the body as it was signed. */
 static const struct dns_body_name *find_signed(const struct parse *parse, size_t record)
 {
-        uint16_t covered = type_covered(&parse->records[record]);
+        uint16_t covered = type_covered(&parse->in.records[record]);
 
         if (parse->changed && is_filtered(covered))
                 return NULL;
@@ -411,8 +307,8 @@ static const struct dns_body_name *find_signed(const struct parse *parse, size_t
 
 static bool write_signatures(struct parse *parse)
 {
-        for (size_t i = 0; i < parse->answer_count; i++) {
-                const struct dns_record *record = &parse->records[i];
+        for (size_t i = 0; i < parse->in.answer_count; i++) {
+                const struct dns_record *record = &parse->in.records[i];
                 const struct dns_body_name *name = record->type == DNS_TYPE_RRSIG ? find_signed(parse, i) : NULL;
                 if (name != NULL && !write_record(parse, name, record, dns_record_ttl_s(record)))
                         return false;
@@ -439,8 +335,8 @@ static bool belongs_to_authority(const struct parse *parse, uint16_t type)
 
 static bool write_authority(struct parse *parse)
 {
-        for (size_t i = parse->answer_count; i < parse->record_count; i++) {
-                const struct dns_record *record = &parse->records[i];
+        for (size_t i = parse->in.answer_count; i < parse->in.record_count; i++) {
+                const struct dns_record *record = &parse->in.records[i];
                 bool is_soa = record->type == DNS_TYPE_SOA;
                 uint16_t type = record->type == DNS_TYPE_RRSIG ? type_covered(record) : record->type;
                 if (record->class != DNS_CLASS_IN || !belongs_to_authority(parse, type))
@@ -463,7 +359,7 @@ static enum dns_answer_result put_together(struct parse *parse)
         if (!follow_chain(parse) || !write_asked_for(parse) || !write_signatures(parse))
                 return DNS_ANSWER_BAD;
         answer->answer_count = (uint16_t)body->record_count;
-        if (parse->positive && parse->rcode == DNS_RCODE_NAME_ERROR)
+        if (parse->positive && parse->in.rcode == DNS_RCODE_NAME_ERROR)
                 return DNS_ANSWER_BAD;
         if (parse->had_address && answer->address_count == 0)
                 return DNS_ANSWER_FORBIDDEN;
@@ -471,8 +367,8 @@ static enum dns_answer_result put_together(struct parse *parse)
         if (!write_authority(parse))
                 return DNS_ANSWER_BAD;
         answer->authority_count = (uint16_t)body->record_count;
-        answer->rcode = parse->rcode == DNS_RCODE_NAME_ERROR ? DNS_RCODE_NAME_ERROR : DNS_RCODE_NO_ERROR;
-        answer->authentic = (parse->flags & DNS_FLAG_AUTHENTIC_DATA) != 0 && !parse->changed;
+        answer->rcode = parse->in.rcode == DNS_RCODE_NAME_ERROR ? DNS_RCODE_NAME_ERROR : DNS_RCODE_NO_ERROR;
+        answer->authentic = (parse->in.flags & DNS_FLAG_AUTHENTIC_DATA) != 0 && !parse->changed;
         answer->ttl_s = parse->positive || parse->had_soa ? body->least_ttl_s : 0;
         answer->body_length = body->bytes.length;
         return DNS_ANSWER_OK;
@@ -481,15 +377,19 @@ static enum dns_answer_result put_together(struct parse *parse)
 enum dns_answer_result dns_answer_parse(const void *message, size_t length, const struct fqdn *name, uint16_t type,
                                         dns_address_fn permits, void *context, struct dns_answer *ret)
 {
+        struct dns_name question;
         struct parse parse;
 
-        parse.message = message;
+        dns_name_from_fqdn(name, &question);
+        enum dns_answer_result result = dns_sections_read(message, length, &question, type, &parse.in);
+        if (result != DNS_ANSWER_OK)
+                return result;
         parse.type = type;
         parse.permits = permits;
         parse.context = context;
         parse.positive = parse.had_address = parse.had_soa = parse.changed = false;
         parse.answer = ret;
         ret->address_count = 0;
-        enum dns_answer_result result = read_message(&parse, byte_cursor_from(message, length), name);
-        return result == DNS_ANSWER_OK ? put_together(&parse) : result;
+        dns_body_start(&parse.body, &question, ret->body, sizeof(ret->body));
+        return put_together(&parse);
 }

@@ -194,6 +194,10 @@ static void print_learned_sets(FILE *stream, const struct network_service *servi
         }
 }
 
+/*
+ * Ranges that only the proxy needs stay out of the kernel. What is learned does not, though no rule may look at it: the next
+ * daemon takes it over from there.
+ */
 static void print_service_sets(FILE *stream, const char *kind, const struct network_services *services,
                                const char *cluster)
 {
@@ -201,10 +205,8 @@ static void print_service_sets(FILE *stream, const char *kind, const struct netw
 
         for (size_t i = 0; i < services->count; i++) {
                 const struct network_service *service = &services->items[i];
-                if (!service->forwarded)
-                        continue;
                 write_set_name(kind, service, cluster, name);
-                for (size_t family = 0; family < NETWORK_FAMILIES; family++)
+                for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++)
                         if (service->ranges[family].count > 0)
                                 print_interval_set(stream, name, family, &service->ranges[family]);
                 print_learned_sets(stream, service, cluster);
@@ -500,8 +502,9 @@ static void print_learned(const char *set, const struct ruleset_element *element
         char text[NET_ADDRESS_TEXT_SIZE];
         FILE *stream = context;
 
-        fprintf(stream, "add element " TABLE " %s { %s timeout %" PRIu64 "ms comment \"%s\" }\n", set,
-                net_address_format(&element->address, text), element->timeout_ms, element->comment);
+        fprintf(stream, "add element " TABLE " %s { %s timeout %" PRIu64 "ms comment \"%.*s\" }\n", set,
+                net_address_format(&element->address, text), element->timeout_ms, RULESET_COMMENT_MAX,
+                element->comment);
 }
 
 void ruleset_print(FILE *stream, const struct policy *policy, const struct ruleset_facts *facts)

@@ -50,7 +50,15 @@ static struct fib_rule_hdr *rule_begin(struct message *message, uint16_t type, u
         return rule;
 }
 
-static int change_goto(uint16_t type, uint16_t flags, uint8_t family, uint32_t mark)
+/* The ways around the barrier: for what the table has marked, and for what this machine sends (as `iif lo` means). */
+enum way {
+        WAY_MARKED = 0,
+        WAY_LOCAL,
+        WAYS, /* must be last */
+};
+
+/* mark 0: whichever it is. */
+static int change_way(uint16_t type, uint16_t flags, uint8_t family, enum way way, uint32_t mark)
 {
         struct message message;
         struct nlmsghdr *header;
@@ -58,7 +66,9 @@ static int change_goto(uint16_t type, uint16_t flags, uint8_t family, uint32_t m
 
         rule->action = FR_ACT_GOTO;
         mnl_attr_put_u32(header, FRA_GOTO, TARGET_PRIORITY);
-        if (mark != 0) {
+        if (way == WAY_LOCAL)
+                mnl_attr_put_strz(header, FRA_IIFNAME, "lo");
+        else if (mark != 0) {
                 mnl_attr_put_u32(header, FRA_FWMARK, mark);
                 mnl_attr_put_u32(header, FRA_FWMASK, UINT32_MAX);
         }
@@ -213,6 +223,29 @@ static int remove_unwanted(const struct prefixes *present, const struct net_pref
         return r;
 }
 
+/* Returns 0: both were there, 1: one was not, or -errno. */
+static int add_ways(uint8_t family, uint32_t mark)
+{
+        int missing = 0;
+
+        for (enum way way = 0; way < WAYS; way++) {
+                int r = change_way(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, way, mark);
+                if (r < 0 && r != -EEXIST)
+                        return r;
+                missing |= r == 0 ? 1 : 0;
+        }
+        return missing;
+}
+
+static int remove_ways(uint8_t family)
+{
+        int r = 0;
+
+        for (enum way way = WAYS; way > 0 && (r == 0 || was_not_there(r)); way--)
+                r = change_way(RTM_DELRULE, 0, family, way - 1, 0);
+        return was_not_there(r) ? 0 : r;
+}
+
 static int add_missing(const struct prefixes *present, uint8_t family, const struct net_prefix *wanted, size_t count)
 {
         bool was_missing = false;
@@ -242,9 +275,9 @@ static int set_family(uint8_t family, uint32_t mark, const struct net_prefix *wa
         if (r == 0)
                 r = change_target(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family);
         if (r == 0 || r == -EEXIST)
-                r = change_goto(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, mark);
-        missing = r == 0 ? 1 : 0;
-        if (r == 0 || r == -EEXIST)
+                r = add_ways(family, mark);
+        missing = r > 0 ? 1 : 0;
+        if (r >= 0)
                 r = add_missing(&present, family, wanted, count);
         missing |= r > 0 ? 1 : 0;
         if (r >= 0)
@@ -288,8 +321,8 @@ static int remove_family(uint8_t family, char *error, size_t error_size)
                 r = remove_unwanted(&present, NULL, 0);
         free(present.items);
         if (r == 0)
-                r = change_goto(RTM_DELRULE, 0, family, 0);
-        if (r == 0 || was_not_there(r))
+                r = remove_ways(family);
+        if (r == 0)
                 r = change_target(RTM_DELRULE, 0, family);
         if (r == 0 || was_not_there(r) || family_is_off(family, r))
                 return 0;

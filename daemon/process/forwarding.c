@@ -8,12 +8,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kernel/nftables.h"
+#include "kernel/packet_log.h"
 #include "kernel/policy_routing.h"
 #include "kernel/routing_watch.h"
 #include "kernel/source_barrier.h"
 #include "kernel/table_watch.h"
 #include "policy/network_plan.h"
 #include "traffic/name_refresher.h"
+#include "traffic/refused_packets.h"
 
 #define ERROR_SIZE 512
 #define SETTLE_MS 100  /* several addresses often come or go together */
@@ -27,7 +29,9 @@ struct forwarding {
         struct learned_school *school;
         struct name_refresher *refresher;
         struct table_watch *table_watch;     /* NULL without listen.transparent */
-        struct routing_watch *routing_watch; /* likewise */
+        struct routing_watch *routing_watch; /* likewise, and the next two */
+        struct packet_log *packet_log;
+        struct refused_packets *refused;
         struct event *follow_addresses;
         struct event *sweep;
         bool without_barrier; /* and why is said */
@@ -113,6 +117,8 @@ int forwarding_apply(struct forwarding *forwarding, const struct policy *policy,
 
         if (!config->transparent.enabled)
                 return 0;
+        if (policy != generation_policy(forwarding->generation)) /* What was added belongs to the sets of that one. */
+                (void)learned_addresses_commit(forwarding->learned);
         r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
         if (r >= 0)
                 r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
@@ -192,6 +198,45 @@ static void on_sweep(evutil_socket_t fd, short what, void *context)
         learned_addresses_sweep(forwarding->learned);
 }
 
+/* The packet log. */
+
+static void on_packet(const struct packet_log_record *record, void *context)
+{
+        struct forwarding *forwarding = context;
+
+        if (record->packet.source.family == AF_UNSPEC)
+                return; /* No IP packet the kernel forwards is so. */
+        refused_packets_take(forwarding->refused, generation_policy(forwarding->generation), record->prefix,
+                             &record->packet, record->bytes, record->time_us);
+}
+
+static void on_packets_lost(uint64_t count, void *context)
+{
+        struct forwarding *forwarding = context;
+
+        refused_packets_note_lost(forwarding->refused, count);
+}
+
+/* Before the rules that log are there. One daemon of a network namespace can listen, and this is where a second one ends. */
+static int listen_to_packets(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        static const struct packet_log_handlers handlers = { .on_packet = on_packet, .on_lost = on_packets_lost };
+        const struct forwarding_shared *shared = &forwarding->shared;
+        int r = refused_packets_new(shared->base, shared->records, shared->producer, &forwarding->refused);
+
+        if (r < 0) {
+                snprintf(error, error_size, "cannot record packets: %s", strerror(-r));
+                return r;
+        }
+        r = packet_log_new(shared->base, RULESET_LOG_GROUP, PACKET_LOG_BUFFER_BYTES, &handlers, forwarding,
+                           &forwarding->packet_log);
+        if (r < 0)
+                snprintf(error, error_size, "cannot listen to packets that are refused (NFLOG group %u): %s%s",
+                         RULESET_LOG_GROUP, strerror(-r),
+                         r == -EPERM ? "; does another aksegressd run here, or CAP_NET_ADMIN lack?" : "");
+        return r;
+}
+
 static int refresh_names(struct forwarding *forwarding)
 {
         const struct policy *policy = generation_policy(forwarding->generation);
@@ -249,6 +294,8 @@ void forwarding_free(struct forwarding *forwarding)
 {
         if (forwarding == NULL)
                 return;
+        packet_log_free(forwarding->packet_log);
+        refused_packets_free(forwarding->refused);
         routing_watch_free(forwarding->routing_watch);
         table_watch_free(forwarding->table_watch);
         if (forwarding->sweep != NULL)
@@ -295,6 +342,8 @@ int forwarding_start(struct forwarding *forwarding, char *error, size_t error_si
         int r = 0;
 
         if (policy_config(policy)->transparent.enabled)
+                r = listen_to_packets(forwarding, error, error_size);
+        if (r == 0 && policy_config(policy)->transparent.enabled)
                 r = watch_kernel(forwarding, error, error_size);
         if (r == 0)
                 r = forwarding_apply(forwarding, policy, error, error_size);

@@ -58,6 +58,7 @@ void learned_addresses_free(struct learned_addresses *learned)
 void learned_addresses_use_policy(struct learned_addresses *learned, const struct policy *policy)
 {
         learned->policy = policy;
+        learned->pending_count = 0; /* It names clusters and sets of the one before. */
 }
 
 /* Until when a client that gets an answer now may use it. */

@@ -45,6 +45,7 @@
 #define RULESET_LOG_NO_SOURCE "snat-unavailable"
 
 #define RULESET_SET_NAME_SIZE 160
+#define RULESET_COMMENT_MAX 128 /* bytes, nft's limit; longer comments are cut */
 
 /* One element of a set of learned addresses. */
 struct ruleset_element {

@@ -1,9 +1,11 @@
 /*
  * The second lock behind the nftables table: rules of the kernel's routing (rtnetlink through libmnl) that make every
  * destination unreachable for packets from the clusters' sources which that table has not marked. Whoever removes the table
- * (`nft flush ruleset`) stops the traffic, instead of letting it out unjudged and from the client's own address.
+ * (`nft flush ruleset`) stops the traffic, instead of letting it out unjudged and from the client's own address. What this
+ * machine itself sends goes around it: its addresses may lie among the sources.
  *
  *   SOURCE_BARRIER_PRIORITY      fwmark MARK goto the last
+ *   SOURCE_BARRIER_PRIORITY      iif lo goto the last
  *   SOURCE_BARRIER_PRIORITY + 1  from PREFIX unreachable, for each prefix
  *   SOURCE_BARRIER_PRIORITY + 2  nop
  */

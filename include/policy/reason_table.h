@@ -49,4 +49,5 @@ REASON(QUIC, "quic", REFUSED, 0, 0, "a QUIC datagram to UDP port 80, 443 or 8443
 REASON(ICMP, "icmp", REFUSED, 0, 0, "an ICMP message of a client, which no rule can allow")
 REASON(DNS_BYPASS, "dns-bypass", REFUSED, 0, 0, "port 53 or 853 of a DNS server that no network rule allows")
 REASON(NOT_PROXIED, "not-proxied", REFUSED, 0, 0, "a packet to a steered port that no listener took: the daemon is starting or stopping")
+REASON(NO_FLOW, "no-flow", REFUSED, 0, 0, "a TCP packet that begins no connection and belongs to no flow that is known here")
 REASON(BAD_QUERY, "bad-query", REFUSED, 0, 0, "a DNS query that is malformed, not implemented, or for no domain name")

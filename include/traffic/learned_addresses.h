@@ -33,7 +33,10 @@ struct learned_addresses;
 MUST_CHECK int learned_addresses_new(bool kernel, struct learned_addresses **ret);
 void learned_addresses_free(struct learned_addresses *learned);
 
-/* By which policy is learned from now on (borrowed, until the next call): the one whose sets the kernel has. */
+/*
+ * By which policy is learned from now on (borrowed, until the next call): the one whose sets the kernel has. What was added
+ * and not committed is forgotten.
+ */
 void learned_addresses_use_policy(struct learned_addresses *learned, const struct policy *policy);
 
 /*

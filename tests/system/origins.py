@@ -43,6 +43,11 @@ OTHER_NAMES = {
     "odd.allowed.example": 200,
     "other-odd.allowed.example": 201,
     "refused.allowed.example": 210,
+    "ntp.ubuntu.com": 220,
+    "git.example": 221,
+    "echo.example": 222,
+    "other-echo.example": 223,
+    "quic.example": 224,
     "silent.allowed.example": 250,
     "unreachable.allowed.example": 251,
 }

@@ -361,6 +361,7 @@ def test_dns_may_be_all_that_is_served(serve, lab):
     def only_dns(config):
         config["listen"] = {"dns": {"address": V4, "port": 53}}
         config["resolver"]["servers"] = [DNS_ADDRESS]
+    lab.nva.run("nft", "delete", "table", "inet", "aksegressd")  # what the test before has left
     serve(change=only_dns)
     assert Dig(lab, V4, "first.allowed.example").status == "NOERROR"
     assert "aksegressd" not in lab.nva.run("nft", "list", "tables").stdout

@@ -1,6 +1,7 @@
 /* A directory with feature files, lists and a configuration, and the policy loaded from it: for tests of the policy. */
 #pragma once
 
+#include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -333,6 +333,68 @@ static void put_example(void)
         dns_put_opt(&message, 1232, 0x8000, "", 0);
 }
 
+static void put_service(const void *parameters, size_t length)
+{
+        size_t data = dns_begin_record(&message, DNS_SECTION_ANSWER, "@", DNS_TYPE_HTTPS, 60);
+
+        dns_put(&message, "\000\001\000", 3);
+        dns_put(&message, parameters, length);
+        dns_end_record(&message, data);
+}
+
+/* The unusable record's TTL counts: with it, there was something to say. */
+static void service_records_lose_ech_hints_and_signature(void **state)
+{
+        static const char parameters[] = "\000\004\000\010\012\000\000\001\012\000\000\002\000\005\000\002xy";
+        static const char demands_ech[] = "\000\000\000\002\000\005\000\005\000\002xy";
+        struct dns_bytes *expected = &response;
+
+        (void)state;
+        dns_start(&message, RESPONSE_FLAGS | DNS_FLAG_AUTHENTIC_DATA, NAME, DNS_TYPE_HTTPS);
+        put_service(parameters, sizeof(parameters) - 1);
+        put_service(demands_ech, sizeof(demands_ech) - 1);
+        dns_put_rrsig(&message, DNS_SECTION_ANSWER, "@", DNS_TYPE_HTTPS, 60);
+        assert_int_equal(parse(DNS_TYPE_HTTPS, no_odd_address), DNS_ANSWER_OK);
+        assert_false(answer.authentic);
+        dns_start(expected, RESPONSE_FLAGS, NAME, DNS_TYPE_HTTPS);
+        dns_put_record(expected, DNS_SECTION_ANSWER, "@", DNS_TYPE_HTTPS, 60,
+                       "\000\001\000\000\004\000\004\012\000\000\002", 11);
+        assert_body(expected);
+        dns_start(&message, RESPONSE_FLAGS, NAME, DNS_TYPE_HTTPS);
+        put_service(demands_ech, sizeof(demands_ech) - 1);
+        assert_int_equal(parse(DNS_TYPE_HTTPS, no_odd_address), DNS_ANSWER_OK);
+        assert_int_equal(answer.answer_count, 0);
+        assert_int_equal(answer.ttl_s, 60);
+        dns_put_record(&message, DNS_SECTION_ANSWER, "@", DNS_TYPE_HTTPS, 60, "\000\001", 2);
+        assert_int_equal(parse(DNS_TYPE_HTTPS, no_odd_address), DNS_ANSWER_BAD);
+}
+
+/* Also what was not asked for by its own type is filtered. */
+static void any_means_the_name_itself_filtered(void **state)
+{
+        (void)state;
+        dns_start(&message, RESPONSE_FLAGS, NAME, DNS_TYPE_ANY);
+        dns_put_a(&message, "@", 60, 1);
+        dns_put_a(&message, "@", 60, 2);
+        dns_put_a(&message, "other.example", 60, 2);
+        dns_put_rrsig(&message, DNS_SECTION_ANSWER, "@", DNS_TYPE_A, 60);
+        dns_put_record(&message, DNS_SECTION_ANSWER, "@", 16, 60, "\001x", 2);
+        dns_put_rrsig(&message, DNS_SECTION_ANSWER, "@", 16, 60);
+        assert_int_equal(parse(DNS_TYPE_ANY, no_odd_address), DNS_ANSWER_OK);
+        assert_int_equal(answer.answer_count, 3);
+        assert_int_equal(answer.address_count, 1);
+}
+
+static void a_name_that_does_not_exist_has_no_records(void **state)
+{
+        (void)state;
+        dns_start(&message, RESPONSE_FLAGS | DNS_RCODE_NAME_ERROR, NAME, DNS_TYPE_A);
+        dns_put_alias(&message, "@", DNS_TYPE_CNAME, 60, "b.example");
+        assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_OK);
+        dns_put_a(&message, "b.example", 60, 2);
+        assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_BAD);
+}
+
 static void every_prefix_is_bad_and_nothing_past_it_is_read(void **state)
 {
         struct fqdn name = name_of(NAME);
@@ -421,6 +483,9 @@ int main(void)
                 cmocka_unit_test(too_many_records_and_too_much_data_are_bad),
                 cmocka_unit_test(another_question_is_no_answer),
                 cmocka_unit_test(failures_and_truncation_are_told_apart),
+                cmocka_unit_test(service_records_lose_ech_hints_and_signature),
+                cmocka_unit_test(any_means_the_name_itself_filtered),
+                cmocka_unit_test(a_name_that_does_not_exist_has_no_records),
                 cmocka_unit_test(every_prefix_is_bad_and_nothing_past_it_is_read),
                 cmocka_unit_test(what_is_written_reads_as_the_same),
         };

@@ -1,236 +1,287 @@
+/* How one ruleset becomes another in the kernel: in place, in one transaction, nobody else's touched. */
 #include "kernel/nftables.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <cmocka.h>
+#include "ruleset_lab.h"
 
-#include "own_network.h"
+#define MANY_PREFIXES 12000
+#define MANY_ELEMENTS 20000
 
-#define OUTPUT_SIZE 65536
-#define ERROR_SIZE 256
+#define NTP_RULES                                                                                                      \
+        POLICY_LAB_CLUSTER "    allow: ['udp ntp.a.com:123', 'udp [203.0.113.0/24]:123', 'tcp [203.0.113.2]:22']\n"    \
+                           "    deny: ['udp [203.0.113.9]:123']\n"
 
-/* The little that the ruleset takes from a policy, in place of policy.c. */
-struct policy {
-        struct config config;
-        const uint16_t *ports;
-        size_t port_count;
-};
-
-static const uint16_t some_ports[] = { 80, 443, 8080, 8081, 8082, 9000, 65534, 65535 };
-
-const struct config *policy_config(const struct policy *policy)
+/* "chain prerouting { # handle 4": what tells an object that stayed from one made anew. */
+static unsigned handle_of(const char *kind, const char *name)
 {
-        return &policy->config;
+        char listing[160], head[128];
+        const char *found;
+
+        snprintf(listing, sizeof(listing), "-a list %s inet aksegressd %s", kind, name);
+        snprintf(head, sizeof(head), "\t%s %s { # handle ", kind, name);
+        found = strstr(ruleset_lab_nft(listing), head);
+        if (found == NULL)
+                fail_msg("there is no %s %s", kind, name);
+        return (unsigned)strtoul(found + strlen(head), NULL, 10);
 }
 
-size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret)
+static void applying_again_changes_nothing(void **state)
 {
-        *ret = policy->ports;
-        return policy->port_count;
-}
+        struct policy_lab *lab = *state;
 
-static struct policy make_policy(enum config_refuse_with refuse_with)
-{
-        struct policy policy = { .ports = some_ports, .port_count = ARRAY_SIZE(some_ports) };
-
-        policy.config.transparent.enabled = true;
-        policy.config.transparent.endpoint.port = 15001;
-        policy.config.refuse_with = refuse_with;
-        return policy;
-}
-
-static void apply(const struct policy *policy)
-{
-        char error[ERROR_SIZE] = "";
-
-        if (nftables_apply(policy, error, sizeof(error)) < 0)
-                fail_msg("%s", error);
-}
-
-/* What the kernel has, as nft prints it. */
-static const char *list(const char *arguments)
-{
-        static char output[OUTPUT_SIZE];
-        char command[256];
-
-        snprintf(command, sizeof(command), "nft %s 2>&1", arguments);
-        (void)own_network_output(command, output, sizeof(output));
-        return output;
-}
-
-static void assert_listed(const char *listing, const char *text)
-{
-        if (strstr(listing, text) == NULL)
-                fail_msg("'%s' is not in:\n%s", text, listing);
-}
-
-static void assert_not_listed(const char *listing, const char *text)
-{
-        if (strstr(listing, text) != NULL)
-                fail_msg("'%s' is in:\n%s", text, listing);
-}
-
-static void neighbouring_ports_become_ranges(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        char *text = nftables_ruleset_format(&policy);
-
-        (void)state;
-        assert_non_null(text);
-        assert_listed(text, "elements = { 80, 443, 8080-8082, 9000, 65534-65535 }");
-        free(text);
-}
-
-static void the_text_replaces_the_table_in_one_transaction(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        char *text = nftables_ruleset_format(&policy);
-        static const char expected[] =
-                "add table inet aksegressd\ndelete table inet aksegressd\ntable inet aksegressd {\n";
-
-        (void)state;
-        assert_non_null(text);
-        assert_memory_equal(text, expected, strlen(expected));
-        free(text);
-}
-
-static void without_the_transparent_listener_there_is_no_rule(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        policy.config.transparent.enabled = false;
-        char *text = nftables_ruleset_format(&policy);
-
-        (void)state;
-        assert_non_null(text);
-        assert_int_equal(text[0], '#');
-        assert_null(strstr(text, "table inet"));
-        free(text);
-}
-
-static void the_kernel_takes_what_is_printed(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        const char *listing;
-
-        (void)state;
         own_network_or_skip();
-        apply(&policy);
-        listing = list("list table inet aksegressd");
-        assert_listed(listing, "elements = { 80, 443, 8080-8082,");
-        assert_listed(listing, "type filter hook prerouting priority raw; policy accept;");
-        assert_listed(listing, "fib daddr type != local tcp dport @steered_ports notrack");
-        assert_listed(listing, "fib saddr type != local tcp sport @steered_ports notrack");
-        assert_listed(listing, "type filter hook prerouting priority mangle; policy accept;");
-        assert_listed(listing,
-                      "iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter packets 0 bytes 0 drop");
-        assert_listed(listing, "socket transparent 1 socket wildcard 0 meta mark set 0x61656400 accept");
-        assert_listed(listing, "meta nfproto ipv4 tcp dport @steered_ports tproxy ip "
-                               "to :15001 meta mark set 0x61656400 counter");
-        assert_listed(listing, "meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 "
-                               "to :15001 meta mark set 0x61656400 counter");
-        assert_listed(listing,
-                      "tcp dport 15001 meta mark != 0x61656400 counter packets 0 bytes 0 reject with tcp reset");
-        assert_listed(listing, "type filter hook forward priority filter; policy drop;");
-        assert_listed(listing, "reject with icmpx admin-prohibited");
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        char *first = strdup(ruleset_lab_nft("list ruleset"));
+        assert_non_null(first);
+        for (unsigned i = 0; i < 3; i++) {
+                ruleset_lab_apply(lab);
+                assert_string_equal(ruleset_lab_nft("list ruleset"), first);
+        }
+        free(first);
 }
 
-static void what_is_dropped_silently_is_not_rejected(void **state)
+/* What is changed in place is what would be made anew. */
+static void a_table_changed_in_place_is_like_one_made_anew(void **state)
 {
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_DROP);
+        static const char *const policies[] = {
+                NTP_RULES,
+                POLICY_LAB_CLUSTER "    mode: audit\n    allow: ['https a.com:8443', 'udp [203.0.112.0/23]:123']\n",
+                POLICY_LAB_CLUSTER "    allow: ['udp [203.0.113.128/25]:123', 'tcp b.a.com:22']\n"
+                                   "    private_destinations: [10.0.0.0/8]\n",
+                "  - name: other\n    sources: [10.1.4.0/22, 10.1.0.0/24]\n    cloud: AzurePublicCloud\n"
+                "    location: westeurope\n    snat_pool: even\n    allow: ['udp [0.0.0.0/0]:123']\n",
+                NTP_RULES,
+        };
+        struct policy_lab *lab = *state;
+        char error[RULESET_LAB_ERROR_SIZE];
 
-        (void)state;
         own_network_or_skip();
-        apply(&policy);
-        assert_not_listed(list("list chain inet aksegressd forward"), "reject");
-        assert_listed(list("list chain inet aksegressd forward"), "policy drop");
+        for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+                policy_lab_load(lab, policies[i]);
+                ruleset_lab_apply(lab);
+        }
+        char *changed = strdup(ruleset_lab_nft("list table inet aksegressd"));
+        assert_non_null(changed);
+        assert_int_equal(nftables_flush(error, sizeof(error)), 0);
+        ruleset_lab_apply(lab);
+        /* Sets and chains are listed in the order in which they were made: compare what is there by its length. */
+        assert_int_equal(strlen(ruleset_lab_nft("list table inet aksegressd")), strlen(changed));
+        free(changed);
 }
 
-static void applying_again_replaces_and_does_not_add(void **state)
+static void a_change_keeps_the_chains_that_packets_are_passing(void **state)
 {
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        static const uint16_t two_ports[] = { 80, 443 };
-        char first[OUTPUT_SIZE];
+        static const char *const chains[] = {
+                "untracked_prerouting", "untracked_output", "prerouting", "passage", "input", "forward",
+                "source_nat",           "source_guard"
+        };
+        unsigned handles[ARRAY_SIZE(chains)], steered;
+        struct policy_lab *lab = *state;
 
-        (void)state;
         own_network_or_skip();
-        apply(&policy);
-        snprintf(first, sizeof(first), "%s", list("list ruleset"));
-        apply(&policy);
-        assert_string_equal(list("list ruleset"), first);
-        policy.ports = two_ports;
-        policy.port_count = ARRAY_SIZE(two_ports);
-        apply(&policy);
-        assert_listed(list("list table inet aksegressd"), "elements = { 80, 443 }");
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
+                handles[i] = handle_of("chain", chains[i]);
+        steered = handle_of("set", "steered_ports");
+        lab->head = "refuse_with: drop\n" RULESET_LAB_HEAD;
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['https a.com:8443']\n    mode: audit\n");
+        ruleset_lab_apply(lab);
+        for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
+                assert_int_equal(handle_of("chain", chains[i]), handles[i]);
+        assert_int_equal(handle_of("set", "steered_ports"), steered);
+        assert_holds(ruleset_lab_list("set", "steered_ports"), "elements = { 80, 443, 8443 }");
+        assert_lacks(ruleset_lab_list("chain", "refuse"), "reject");
+}
+
+static void what_a_former_policy_had_disappears(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        unsigned handle = handle_of("chain", "prerouting");
+        assert_holds(ruleset_lab_nft("list table inet aksegressd"), "learned.udp.123.prod.v4");
+        policy_lab_load(lab, "  - name: other\n    sources: [10.1.0.0/16]\n    cloud: AzurePublicCloud\n"
+                             "    location: westeurope\n    snat_pool: main\n");
+        ruleset_lab_apply(lab);
+        assert_int_equal(handle_of("chain", "prerouting"), handle);
+        const char *listing = ruleset_lab_nft("list table inet aksegressd");
+        assert_lacks(listing, "prod");
+        assert_holds(listing, "10.1.0.0/16 : goto cluster.other");
+}
+
+/* "prod" is the end of "my.prod" and the beginning of "prod-2" in names of sets. */
+static void a_name_within_another_does_not_keep_a_set(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        policy_lab_load(lab,
+                        "  - name: prod-2\n    sources: [10.1.0.0/16]\n    cloud: AzurePublicCloud\n"
+                        "    location: westeurope\n    snat_pool: main\n    allow: ['udp [203.0.113.0/24]:123']\n");
+        ruleset_lab_apply(lab);
+        const char *listing = ruleset_lab_nft("list table inet aksegressd");
+        assert_holds(listing, "set allow.udp.123.prod-2.v4 {");
+        assert_lacks(listing, "prod.v4");
+        assert_lacks(listing, "chain cluster.prod {");
+}
+
+static void learned_elements_are_there_after_each_apply(void **state)
+{
+        const struct ruleset_lab_element elements[] = {
+                { "learned.udp.123.prod.v4", { address_of("203.0.113.77"), 1800000, "ntp.a.com" } },
+                { "learned.udp.123.prod.v6", { address_of("2001:db8:7::1"), 900500, "ntp.a.com" } },
+        };
+        struct ruleset_lab_facts facts = { .elements = elements, .element_count = ARRAY_SIZE(elements) };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        for (unsigned i = 0; i < 2; i++) {
+                ruleset_lab_apply_with(lab, &facts);
+                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"),
+                             "elements = { 203.0.113.77 timeout 30m expires ");
+                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "comment \"ntp.a.com\" }");
+                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:db8:7::1 timeout 15m500ms");
+        }
+        facts.element_count = 0;
+        ruleset_lab_apply_with(lab, &facts);
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
+}
+
+/* Names have up to 253 bytes, comments of elements up to 128. */
+static void an_element_learned_from_the_longest_name_is_applied(void **state)
+{
+        char name[FQDN_MAX_LENGTH + 1];
+        const struct ruleset_lab_element element = { "learned.udp.123.prod.v4",
+                                                     { address_of("203.0.113.77"), 1800000, name } };
+        struct ruleset_lab_facts facts = { .elements = &element, .element_count = 1 };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        for (size_t i = 0; i < FQDN_MAX_LENGTH; i++)
+                name[i] = i % 50 == 49 ? '.' : 'a';
+        name[FQDN_MAX_LENGTH] = '\0';
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply_with(lab, &facts);
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "comment \"aaaaaaa");
+}
+
+static void addresses_that_come_and_go_change_only_the_chains_of_sources(void **state)
+{
+        struct ruleset_lab_facts facts = { .absent = "192.0.2.10" };
+        const struct ruleset_facts ruleset_facts = ruleset_lab_facts(&facts);
+        const struct ruleset_lab_element element = { "learned.udp.123.prod.v4",
+                                                     { address_of("203.0.113.77"), 1800000, "ntp.a.com" } };
+        struct ruleset_lab_facts all = { .elements = &element, .element_count = 1 };
+        struct policy_lab *lab = *state;
+        char error[RULESET_LAB_ERROR_SIZE] = "";
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply_with(lab, &all);
+        unsigned handle = handle_of("chain", "source_nat");
+        char *forward = strdup(ruleset_lab_nft("-a list chain inet aksegressd cluster.prod"));
+        assert_non_null(forward);
+        assert_int_equal(nftables_apply_sources(lab->policy, &ruleset_facts, error, sizeof(error)), 0);
+        const char *nat = ruleset_lab_list("chain", "source_nat");
+        assert_holds(nat, "mod 2 seed 0x61656400 map { 0 : 192.0.2.11, 1 : 192.0.2.12 }");
+        assert_lacks(nat, "192.0.2.10");
+        assert_int_equal(handle_of("chain", "source_nat"), handle);
+        assert_string_equal(ruleset_lab_nft("-a list chain inet aksegressd cluster.prod"), forward);
+        assert_holds(ruleset_lab_list("chain", "pass.prod"), "{\n\t\tct mark set 0x61650001 accept\n\t}");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.77");
+        facts.absent = NULL;
+        assert_int_equal(nftables_apply_sources(lab->policy, &ruleset_facts, error, sizeof(error)), 0);
+        assert_holds(ruleset_lab_list("chain", "source_nat"), "mod 3 seed 0x61656400 map { 0 : 192.0.2.10,");
+        free(forward);
+}
+
+static void sources_without_a_table_are_an_error(void **state)
+{
+        struct policy_lab *lab = *state;
+        char error[RULESET_LAB_ERROR_SIZE] = "";
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        assert_int_equal(nftables_apply_sources(lab->policy, NULL, error, sizeof(error)), -ENOENT);
+        assert_holds(error, "nftables: ");
+        assert_string_equal(ruleset_lab_nft("list ruleset"), "");
+}
+
+/* Another version's set has the name of one of ours, and cannot become it. */
+static void a_table_of_another_version_is_replaced(void **state)
+{
+        static const char *const old_tables[] = {
+                "'table inet aksegressd { set steered_ports { type ipv4_addr; }; chain ours { tcp dport 1 accept; }; "
+                "}'",
+                "'table inet aksegressd { map clusters.v4 { type ipv4_addr : mark; }; }'",
+                "'table inet aksegressd { chain forward { type filter hook output priority 0; }; }'",
+                "'table inet aksegressd { set learned.udp.123.prod.v4 { type ipv4_addr; flags interval; }; }'",
+                "'table inet aksegressd { chain a { jump b; }; chain b { jump c; }; chain c { accept; }; }'",
+        };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        char *expected = strdup(ruleset_lab_nft("list table inet aksegressd"));
+        assert_non_null(expected);
+        for (size_t i = 0; i < ARRAY_SIZE(old_tables); i++) {
+                char error[RULESET_LAB_ERROR_SIZE];
+                assert_int_equal(nftables_flush(error, sizeof(error)), 0);
+                assert_string_equal(ruleset_lab_nft(old_tables[i]), "");
+                ruleset_lab_apply(lab);
+                assert_int_equal(strlen(ruleset_lab_nft("list table inet aksegressd")), strlen(expected));
+        }
+        free(expected);
 }
 
 static void a_foreign_table_survives_apply_and_flush(void **state)
 {
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        char error[ERROR_SIZE] = "";
+        static const char foreign[] = "'add table inet foreign; add chain inet foreign forward; add rule inet foreign "
+                                      "forward tcp dport 22 accept; add table ip aksegressd; add set ip aksegressd "
+                                      "private.prod.v4 { type ipv4_addr; }'";
+        struct policy_lab *lab = *state;
+        char error[RULESET_LAB_ERROR_SIZE] = "";
 
-        (void)state;
         own_network_or_skip();
-        assert_string_equal(list("'add table inet foreign; add chain inet foreign mine; add rule inet foreign mine tcp "
-                                 "dport 22 accept'"),
-                            "");
-        apply(&policy);
-        assert_listed(list("list table inet foreign"), "tcp dport 22 accept");
+        assert_string_equal(ruleset_lab_nft(foreign), "");
+        char *before = strdup(ruleset_lab_nft("list ruleset"));
+        assert_non_null(before);
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
+        ruleset_lab_apply(lab);
         assert_int_equal(nftables_flush(error, sizeof(error)), 0);
-        assert_not_listed(list("list ruleset"), "aksegressd");
-        assert_listed(list("list table inet foreign"), "tcp dport 22 accept");
+        assert_string_equal(ruleset_lab_nft("list ruleset"), before);
+        free(before);
 }
 
-/* "chain prerouting { # handle 4": what tells a chain that stayed from one made anew. */
-static void chain_handle(char handle[32])
+static void a_table_that_somebody_flushed_comes_back(void **state)
 {
-        const char *found = strstr(list("-a list chain inet aksegressd prerouting"), "chain prerouting { # handle ");
+        struct policy_lab *lab = *state;
 
-        assert_non_null(found);
-        snprintf(handle, 32, "%.31s", found + strlen("chain prerouting { # "));
-        handle[strcspn(handle, "\n")] = '\0';
-}
-
-static void an_update_keeps_the_chains_that_packets_are_passing(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        char before[32], after[32], error[ERROR_SIZE] = "";
-
-        (void)state;
         own_network_or_skip();
-        apply(&policy);
-        chain_handle(before);
-        policy.port_count = 1;
-        policy.config.refuse_with = CONFIG_REFUSE_WITH_DROP;
-        assert_int_equal(nftables_update(&policy, error, sizeof(error)), 0);
-        chain_handle(after);
-        assert_string_equal(before, after);
-        assert_null(strstr(list("list table inet aksegressd"), "reject with icmpx"));
-        assert_non_null(strstr(list("list table inet aksegressd"), "tproxy ip to :15001"));
-        assert_non_null(strstr(list("list set inet aksegressd steered_ports"), "elements = { 80 }"));
-}
-
-static void an_update_brings_back_a_table_that_somebody_flushed(void **state)
-{
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
-        char error[ERROR_SIZE] = "";
-
-        (void)state;
-        own_network_or_skip();
-        assert_int_equal(nftables_flush(error, sizeof(error)), 0);
-        assert_int_equal(nftables_update(&policy, error, sizeof(error)), 0);
-        assert_listed(list("list table inet aksegressd"), "tproxy ip to :15001");
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        assert_string_equal(ruleset_lab_nft("flush ruleset"), "");
+        ruleset_lab_apply(lab);
+        assert_holds(ruleset_lab_nft("list table inet aksegressd"), "tproxy ip to :15001");
+        assert_string_equal(ruleset_lab_nft("flush table inet aksegressd"), "");
+        ruleset_lab_apply(lab);
+        assert_holds(ruleset_lab_nft("list table inet aksegressd"), "tproxy ip to :15001");
 }
 
 static void flushing_nothing_is_fine(void **state)
 {
-        char error[ERROR_SIZE] = "";
+        char error[RULESET_LAB_ERROR_SIZE] = "";
 
         (void)state;
         own_network_or_skip();
@@ -242,51 +293,114 @@ static void flushing_nothing_is_fine(void **state)
 /* In a process of its own, as it gives its rights away. Exits with 0 when the answer is the one for want of rights. */
 static void apply_without_rights(const struct policy *policy)
 {
-        char error[ERROR_SIZE] = "";
+        char error[RULESET_LAB_ERROR_SIZE] = "";
 
         if (freopen("/dev/null", "w", stderr) == NULL || setuid(65534) != 0) /* libnftables says it there, too */
                 _exit(1);
-        if (nftables_apply(policy, error, sizeof(error)) != -EPERM)
+        if (nftables_apply(policy, NULL, error, sizeof(error)) != -EPERM)
                 _exit(2);
         if (strncmp(error, "nftables: ", 10) != 0 || strchr(error, '\n') != NULL ||
             strstr(error, "Operation not permitted") == NULL)
                 _exit(3);
+        if (nftables_apply_sources(policy, NULL, error, sizeof(error)) != -EPERM)
+                _exit(4);
         _exit(0);
 }
 
 static void without_rights_the_old_rules_stay_and_the_error_says_why(void **state)
 {
-        struct policy policy = make_policy(CONFIG_REFUSE_WITH_RESET);
+        struct policy_lab *lab = *state;
         int status;
 
-        (void)state;
         own_network_or_skip();
-        apply(&policy);
-        policy.config.transparent.endpoint.port = 15002;
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        char *before = strdup(ruleset_lab_nft("list ruleset"));
+        assert_non_null(before);
+        policy_lab_load(lab, POLICY_LAB_CLUSTER);
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0)
-                apply_without_rights(&policy);
+                apply_without_rights(lab->policy);
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
-        assert_listed(list("list table inet aksegressd"), "tproxy ip to :15001");
+        assert_string_equal(ruleset_lab_nft("list ruleset"), before);
+        free(before);
 }
+
+static size_t count_of(const char *text, const char *part)
+{
+        size_t count = 0;
+
+        for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
+                count++;
+        return count;
+}
+
+/* No two neighbours: every second /24. */
+static void write_many_prefixes(const struct policy_lab *lab)
+{
+        char *text;
+        size_t length;
+        FILE *stream = open_memstream(&text, &length);
+
+        assert_non_null(stream);
+        for (unsigned i = 0; i < MANY_PREFIXES; i++)
+                fprintf(stream, "udp [%u.%u.%u.0/24]:123\n", 11 + i * 2 / 65536, i * 2 / 256 % 256, i * 2 % 256);
+        assert_int_equal(fclose(stream), 0);
+        policy_lab_write(lab, "many.list", text);
+        free(text);
+}
+
+static void thousands_of_prefixes_and_elements_are_applied_again_and_again(void **state)
+{
+        struct ruleset_lab_element *elements = calloc(MANY_ELEMENTS, sizeof(*elements));
+        struct ruleset_lab_facts facts = { .elements = elements, .element_count = MANY_ELEMENTS };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        assert_non_null(elements);
+        for (size_t i = 0; i < MANY_ELEMENTS; i++)
+                elements[i] = (struct ruleset_lab_element){
+                        "learned.udp.124.prod.v4",
+                        { { AF_INET, { 198, 18, (uint8_t)(i / 256), (uint8_t)i } }, 1800000, "a.com" }
+                };
+        write_many_prefixes(lab);
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['file:many.list', 'udp a.com:124']\n");
+        for (unsigned i = 0; i < 2; i++) {
+                ruleset_lab_apply_with(lab, &facts);
+                char *listing = malloc(8u << 20);
+                assert_non_null(listing);
+                (void)own_network_output("nft list set inet aksegressd allow.udp.123.prod.v4", listing, 8u << 20);
+                assert_int_equal(count_of(listing, "/24"), MANY_PREFIXES);
+                (void)own_network_output("nft list set inet aksegressd learned.udp.124.prod.v4", listing, 8u << 20);
+                assert_int_equal(count_of(listing, "198.18."), MANY_ELEMENTS);
+                free(listing);
+        }
+        free(elements);
+}
+
+#define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, ruleset_lab_open, policy_lab_close)
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(neighbouring_ports_become_ranges),
-                cmocka_unit_test(the_text_replaces_the_table_in_one_transaction),
-                cmocka_unit_test(without_the_transparent_listener_there_is_no_rule),
-                cmocka_unit_test(the_kernel_takes_what_is_printed),
-                cmocka_unit_test(what_is_dropped_silently_is_not_rejected),
-                cmocka_unit_test(applying_again_replaces_and_does_not_add),
-                cmocka_unit_test(a_foreign_table_survives_apply_and_flush),
-                cmocka_unit_test(an_update_keeps_the_chains_that_packets_are_passing),
-                cmocka_unit_test(an_update_brings_back_a_table_that_somebody_flushed),
-                cmocka_unit_test(flushing_nothing_is_fine),
-                cmocka_unit_test(without_rights_the_old_rules_stay_and_the_error_says_why),
+                LAB_TEST(applying_again_changes_nothing),
+                LAB_TEST(a_table_changed_in_place_is_like_one_made_anew),
+                LAB_TEST(a_change_keeps_the_chains_that_packets_are_passing),
+                LAB_TEST(what_a_former_policy_had_disappears),
+                LAB_TEST(a_name_within_another_does_not_keep_a_set),
+                LAB_TEST(learned_elements_are_there_after_each_apply),
+                LAB_TEST(an_element_learned_from_the_longest_name_is_applied),
+                LAB_TEST(addresses_that_come_and_go_change_only_the_chains_of_sources),
+                LAB_TEST(sources_without_a_table_are_an_error),
+                LAB_TEST(a_table_of_another_version_is_replaced),
+                LAB_TEST(a_foreign_table_survives_apply_and_flush),
+                LAB_TEST(a_table_that_somebody_flushed_comes_back),
+                LAB_TEST(flushing_nothing_is_fine),
+                LAB_TEST(without_rights_the_old_rules_stay_and_the_error_says_why),
+                LAB_TEST(thousands_of_prefixes_and_elements_are_applied_again_and_again),
         };
 
-        return cmocka_run_group_tests(tests, own_network_setup, NULL);
+        return cmocka_run_group_tests(tests, NULL, NULL);
 }

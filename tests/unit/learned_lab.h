@@ -1,0 +1,82 @@
+/*
+ * Learned addresses in a network of the test's own, with the table of a policy applied, and a clock that the test puts
+ * forward. Include it once in a program: it replaces the program's clock.
+ */
+#pragma once
+
+#include <time.h>
+
+#include "base/clock.h"
+#include "policy/network_plan.h"
+#include "ruleset_lab.h"
+#include "traffic/learned_addresses.h"
+
+static uint64_t clock_offset_ms;
+
+uint64_t clock_monotonic_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + clock_offset_ms;
+}
+
+uint64_t clock_wall_us(void)
+{
+        return clock_monotonic_ms() * 1000;
+}
+
+static inline struct learned_addresses *learned_lab_new(const struct policy *policy)
+{
+        struct learned_addresses *learned;
+
+        assert_int_equal(learned_addresses_new(true, &learned), 0);
+        learned_addresses_use_policy(learned, policy);
+        return learned;
+}
+
+static inline void learned_lab_each(ruleset_element_fn on_element, void *sink, void *context)
+{
+        learned_addresses_each(on_element, sink, context);
+}
+
+/* Applies a policy's table with what is learned. */
+static inline void learned_lab_apply(struct learned_addresses *learned, const struct policy *policy)
+{
+        struct learned_for_policy what = { learned, policy };
+        const struct ruleset_facts facts = { .each_learned = learned_lab_each, .context = &what };
+        char error[RULESET_LAB_ERROR_SIZE] = "";
+
+        if (nftables_apply(policy, &facts, error, sizeof(error)) < 0)
+                fail_msg("%s", error);
+}
+
+/* Adds one address. */
+static inline void learned_lab_add(struct learned_addresses *learned, const char *cluster, const char *name_text,
+                                   const char *address_text, uint32_t ttl_s)
+{
+        const struct fqdn name = name_of(name_text);
+        const struct net_address address = address_of(address_text);
+
+        assert_int_equal(learned_addresses_add(learned, cluster, &name, &address, 1, ttl_s), 0);
+}
+
+/* Adds and commits one address. */
+static inline void learned_lab_learn(struct learned_addresses *learned, const char *cluster, const char *name,
+                                     const char *address, uint32_t ttl_s)
+{
+        learned_lab_add(learned, cluster, name, address, ttl_s);
+        assert_int_equal(learned_addresses_commit(learned), 0);
+}
+
+/* The name that covers the destination for the first cluster; "": none does. Good until the next call. */
+static inline const char *learned_lab_cover(struct learned_addresses *learned, const struct policy *policy,
+                                            enum policy_protocol protocol, const char *address, uint16_t port)
+{
+        const struct net_endpoint destination = { .address = address_of(address), .port = port };
+        static struct fqdn name;
+
+        if (!learned_addresses_cover(learned, policy, policy_cluster_at(policy, 0), protocol, &destination, &name))
+                return "";
+        return name.text;
+}

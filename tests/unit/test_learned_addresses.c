@@ -1,0 +1,382 @@
+#include "traffic/learned_addresses.h"
+
+#include "learned_lab.h"
+
+#define MINUTE_MS (60 * UINT64_C(1000))
+#define KEEP_MINUTES (LEARNED_ADDRESSES_KEEP_MS / MINUTE_MS)
+
+#define RULES                                                                                                          \
+        POLICY_LAB_CLUSTER "    allow: ['udp ntp.a.com:123', 'tcp *.git.com:22', 'udp *.git.com:22', 'https "          \
+                           "web.com:443']\n"                                                                           \
+                           "    api_server: api.com\n    private_destinations: [10.2.0.0/16]\n"
+
+#define SECOND_CLUSTER                                                                                                 \
+        "  - { name: second, sources: [10.2.0.0/16], cloud: AzurePublicCloud, location: westeurope, snat_pool: main,"  \
+        " allow: ['udp ntp.a.com:124'] }\n"
+
+static struct learned_addresses *start(struct policy_lab *lab, const char *clusters)
+{
+        clock_offset_ms = 0;
+        policy_lab_load(lab, clusters);
+        struct learned_addresses *learned = learned_lab_new(lab->policy);
+        learned_lab_apply(learned, lab->policy);
+        return learned;
+}
+
+static void elements_arrive_with_their_time_and_the_name_they_come_from(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES SECOND_CLUSTER);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "2001:4860::1", 600);
+        const char *set = ruleset_lab_list("set", "learned.udp.123.prod.v4");
+        assert_holds(set, "elements = { 203.0.113.1 timeout 40m expires 39m");
+        assert_holds(set, "comment \"ntp.a.com\" }");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:4860::1 timeout 40m");
+        assert_holds(ruleset_lab_list("set", "learned.udp.124.second.v4"), "203.0.113.1");
+        assert_lacks(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "elements");
+        assert_int_equal(learned_addresses_count(learned), 4);
+        learned_addresses_free(learned);
+}
+
+static void one_cluster_s_answer_is_not_another_s(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES SECOND_CLUSTER);
+        learned_lab_learn(learned, "second", "ntp.a.com", "203.0.113.1", 600);
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
+        assert_holds(ruleset_lab_list("set", "learned.udp.124.second.v4"), "203.0.113.1");
+        learned_lab_learn(learned, "no-such", "ntp.a.com", "203.0.113.1", 600);
+        assert_int_equal(learned_addresses_count(learned), 1);
+        learned_addresses_free(learned);
+}
+
+static void what_no_network_rule_is_about_is_not_learned(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, "prod", "web.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, "prod", "git.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "elsewhere.com", "203.0.113.1", 600);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static void nothing_forbidden_is_learned(void **state)
+{
+        static const char *const forbidden[] = { "10.1.0.1",         "127.0.0.1",   "169.254.169.254",
+                                                 "168.63.129.16",    "224.0.0.1",   "0.0.0.0",
+                                                 "fd00::1",          "::1",         "::ffff:8.8.8.8",
+                                                 "64:ff9b::808:808", "192.168.1.1", "100.64.0.1" };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
+                learned_lab_learn(learned, NULL, "ntp.a.com", forbidden[i], 600);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
+        learned_lab_learn(learned, NULL, "ntp.a.com", "10.2.0.1", 600); /* one of private_destinations */
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements = { 10.2.0.1 timeout");
+        learned_addresses_free(learned);
+}
+
+/* *.git.com is in two services. Several additions before a commit are one batch, the same ones too. */
+static void a_batch_may_name_an_address_several_times(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_add(learned, NULL, "a.git.com", "203.0.113.1", 600);
+        learned_lab_add(learned, NULL, "a.git.com", "203.0.113.1", 900);
+        learned_lab_add(learned, NULL, "b.git.com", "203.0.113.1", 600);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        assert_int_equal(learned_addresses_commit(learned), 0);
+        assert_int_equal(learned_addresses_count(learned), 2);
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "203.0.113.1 timeout");
+        assert_holds(ruleset_lab_list("set", "learned.udp.22.prod.v4"), "203.0.113.1 timeout");
+        learned_addresses_free(learned);
+}
+
+/* The API server's port is steered: the proxy asks the table, the kernel's rules do not need to know. */
+static void addresses_for_steered_ports_are_learned_too(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "api.com", "203.0.113.9", 600);
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_TCP, "203.0.113.9", 443),
+                            "api.com");
+        learned_lab_apply(learned, lab->policy);
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_TCP, "203.0.113.9", 443),
+                            "api.com");
+        learned_addresses_free(learned);
+}
+
+static void what_is_covered_has_the_rule_s_protocol_and_port(void **state)
+{
+        struct policy_lab *lab = *state;
+        const struct net_endpoint destination = { .address = address_of("203.0.113.1"), .port = 123 };
+        struct fqdn name;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES SECOND_CLUSTER);
+        learned_lab_learn(learned, "prod", "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, "prod", "x.git.com", "203.0.113.1", 600);
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123),
+                            "ntp.a.com");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_TCP, "203.0.113.1", 22),
+                            "x.git.com");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_TCP, "203.0.113.1", 123), "");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.2", 123), "");
+        assert_false(learned_addresses_cover(learned, lab->policy, policy_cluster_at(lab->policy, 1),
+                                             POLICY_PROTOCOL_UDP, &destination, &name));
+        assert_false(learned_addresses_cover(learned, lab->policy, NULL, POLICY_PROTOCOL_UDP, &destination, &name));
+        learned_addresses_free(learned);
+}
+
+static void an_address_stays_for_its_ttl_and_a_while(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        clock_offset_ms = (10 + KEEP_MINUTES) * MINUTE_MS - 1000;
+        learned_addresses_sweep(learned);
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123),
+                            "ntp.a.com");
+        clock_offset_ms = (10 + 2 * KEEP_MINUTES) * MINUTE_MS + 1000;
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123), "");
+        assert_int_equal(learned_addresses_count(learned), 1);
+        learned_addresses_sweep(learned);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static bool knows(const struct policy_lab *lab, struct learned_addresses *learned, const char *name_text,
+                  const char *first, const char *second, uint32_t ttl_s)
+{
+        const struct net_address addresses[] = { address_of(first), address_of(second) };
+        const struct fqdn name = name_of(name_text);
+
+        return learned_addresses_know(learned, lab->policy, policy_cluster_at(lab->policy, 0), &name, addresses,
+                                      ARRAY_SIZE(addresses), ttl_s);
+}
+
+static void what_is_known_for_long_enough_needs_no_learning(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        assert_true(knows(lab, learned, "web.com", "203.0.113.1", "203.0.113.2", 600));
+        assert_true(knows(lab, learned, "ntp.a.com", "10.9.0.1", "127.0.0.1", 600)); /* Nobody may dial these. */
+        assert_false(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_false(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.2", 600);
+        assert_true(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        clock_offset_ms = (KEEP_MINUTES - 1) * MINUTE_MS;
+        assert_true(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        clock_offset_ms = (KEEP_MINUTES + 1) * MINUTE_MS;
+        assert_false(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        assert_false(knows(lab, learned, "ntp.a.com", "203.0.113.1", "10.9.0.1", UINT32_MAX));
+        learned_addresses_free(learned);
+}
+
+static void a_renewal_reaches_the_kernel(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 60);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 30); /* shorter: nothing to do */
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 31m expires");
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 7200);
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 2h30m expires");
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", UINT32_MAX);
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 1d30m expires");
+        learned_addresses_free(learned);
+}
+
+static void count_known(const char *name, const struct net_address *address, void *context)
+{
+        size_t *count = context;
+
+        (void)name;
+        (void)address;
+        ++*count;
+}
+
+static void the_next_daemon_takes_over_what_the_kernel_has(void **state)
+{
+        struct policy_lab *lab = *state;
+        size_t count = 0;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "2001:4860::1", 600);
+        learned_lab_learn(learned, "prod", "x.git.com", "203.0.113.2", 600);
+        learned_lab_learn(learned, NULL, "api.com", "203.0.113.3", 600);
+        learned_addresses_free(learned);
+        learned = learned_lab_new(lab->policy);
+        learned_addresses_take_over(learned);
+        assert_int_equal(learned_addresses_count(learned), 4);
+        learned_addresses_recall(learned, count_known, &count);
+        assert_int_equal(count, 4);
+        learned_lab_apply(learned, lab->policy);
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 39m");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:4860::1 timeout 39m");
+        assert_holds(ruleset_lab_list("set", "learned.udp.22.prod.v4"), "comment \"x.git.com\" }");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "2001:4860::1", 123),
+                            "ntp.a.com");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_TCP, "203.0.113.3", 443),
+                            "api.com");
+        learned_addresses_free(learned);
+}
+
+/* What else may lie in the sets: elements without or with a strange comment, without an end. */
+static void strange_elements_are_not_taken_over(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        assert_string_equal(ruleset_lab_nft("'add element inet aksegressd learned.udp.123.prod.v4 { 203.0.113.1, "
+                                            "203.0.113.2 timeout 1h, 203.0.113.3 timeout 1h comment \"not a name\" }'"),
+                            "");
+        learned_addresses_take_over(learned);
+        learned_addresses_sweep(learned);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static void without_a_table_nothing_is_taken_over(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        clock_offset_ms = 0;
+        policy_lab_load(lab, RULES);
+        struct learned_addresses *learned = learned_lab_new(lab->policy);
+        learned_addresses_take_over(learned);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static void what_the_kernel_refuses_is_not_known(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        assert_string_equal(ruleset_lab_nft("flush ruleset"), "");
+        learned_lab_add(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_int_equal(learned_addresses_commit(learned), -ENOENT);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        assert_int_equal(learned_addresses_commit(learned), 0); /* It is not tried again. */
+        learned_lab_apply(learned, lab->policy);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_int_equal(learned_addresses_count(learned), 1);
+        learned_addresses_free(learned);
+}
+
+/* The next policy is loaded from the lab, the one before stays until it is no longer in use. */
+static struct policy *change_policy(struct policy_lab *lab, struct learned_addresses *learned, const char *clusters)
+{
+        struct policy *before = policy_ref(lab->policy);
+
+        policy_lab_load(lab, clusters);
+        learned_lab_apply(learned, lab->policy);
+        learned_addresses_use_policy(learned, lab->policy);
+        return before;
+}
+
+static void another_policy_finds_what_is_known_in_its_sets(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "x.git.com", "203.0.113.2", 600);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "10.2.0.1", 600);
+        policy_unref(change_policy(lab, learned, POLICY_LAB_CLUSTER "    allow: ['udp *.a.com:1000-2000']\n"));
+        const char *set = ruleset_lab_list("set", "learned.udp.1000-2000.prod.v4");
+        assert_holds(set, "203.0.113.1 timeout");
+        assert_lacks(set, "203.0.113.2");
+        assert_lacks(set, "10.2.0.1"); /* no longer one of private_destinations */
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 1500),
+                            "ntp.a.com");
+        assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123), "");
+        policy_unref(change_policy(lab, learned, RULES));
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "203.0.113.2");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "10.2.0.1");
+        learned_addresses_free(learned);
+}
+
+/* Pending additions name sets and clusters of the policy before. */
+static void what_was_not_committed_ends_with_its_policy(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_add(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        policy_unref(change_policy(lab, learned, POLICY_LAB_CLUSTER));
+        assert_int_equal(learned_addresses_commit(learned), 0);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static void without_the_kernel_there_is_nothing_to_learn(void **state)
+{
+        struct policy_lab *lab = *state;
+        struct learned_addresses *learned;
+
+        policy_lab_load(lab, RULES);
+        assert_int_equal(learned_addresses_new(false, &learned), 0);
+        learned_addresses_use_policy(learned, lab->policy);
+        learned_addresses_take_over(learned);
+        assert_true(knows(lab, learned, "ntp.a.com", "203.0.113.1", "203.0.113.2", 600));
+        learned_addresses_free(learned);
+        learned_addresses_free(NULL);
+}
+
+#define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, ruleset_lab_open, policy_lab_close)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                LAB_TEST(elements_arrive_with_their_time_and_the_name_they_come_from),
+                LAB_TEST(one_cluster_s_answer_is_not_another_s),
+                LAB_TEST(what_no_network_rule_is_about_is_not_learned),
+                LAB_TEST(nothing_forbidden_is_learned),
+                LAB_TEST(a_batch_may_name_an_address_several_times),
+                LAB_TEST(addresses_for_steered_ports_are_learned_too),
+                LAB_TEST(what_is_covered_has_the_rule_s_protocol_and_port),
+                LAB_TEST(an_address_stays_for_its_ttl_and_a_while),
+                LAB_TEST(what_is_known_for_long_enough_needs_no_learning),
+                LAB_TEST(a_renewal_reaches_the_kernel),
+                LAB_TEST(the_next_daemon_takes_over_what_the_kernel_has),
+                LAB_TEST(strange_elements_are_not_taken_over),
+                LAB_TEST(without_a_table_nothing_is_taken_over),
+                LAB_TEST(what_the_kernel_refuses_is_not_known),
+                LAB_TEST(another_policy_finds_what_is_known_in_its_sets),
+                LAB_TEST(what_was_not_committed_ends_with_its_policy),
+                LAB_TEST(without_the_kernel_there_is_nothing_to_learn),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
