@@ -1,14 +1,13 @@
 #include "kernel/flow_log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/descriptor.h"
+#include "kernel/kernel_setting.h"
 #include "kernel/netlink_watch.h"
 
 #define SETTINGS "/proc/sys/net/netfilter/"
@@ -81,25 +80,11 @@ void flow_log_free(struct flow_log *log)
         free(log);
 }
 
-static char read_setting(const char *path)
-{
-        int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-        char value = '0';
-        size_t length;
-
-        if (descriptor == -1)
-                return value;
-        if (descriptor_read(descriptor, &value, 1, &length) < 0 || length == 0)
-                value = '0';
-        close(descriptor);
-        return value;
-}
-
 struct flow_log_settings flow_log_settings(void)
 {
         return (struct flow_log_settings){
-                .counts_bytes = read_setting(SETTINGS "nf_conntrack_acct") != '0',
-                .keeps_times = read_setting(SETTINGS "nf_conntrack_timestamp") != '0',
-                .tells_of_all = read_setting(SETTINGS "nf_conntrack_events") == '1',
+                .counts_bytes = kernel_setting_read(SETTINGS "nf_conntrack_acct") != '0',
+                .keeps_times = kernel_setting_read(SETTINGS "nf_conntrack_timestamp") != '0',
+                .tells_of_all = kernel_setting_read(SETTINGS "nf_conntrack_events") == '1',
         };
 }

@@ -8,8 +8,8 @@ import errno
 import signal
 import socket
 import struct
-import pytest
 
+import pytest
 
 from clients import Client, alert, ends_unanswered, extension, hello, hello_retry, http_response, raw_hello, read_all, read_until, server_name
 from daemon import ROOT
