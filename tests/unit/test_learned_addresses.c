@@ -143,6 +143,16 @@ static void what_is_covered_has_the_rule_s_protocol_and_port(void **state)
         learned_addresses_free(learned);
 }
 
+static enum learned_flow judge(const struct policy_lab *lab, struct learned_addresses *learned, const char *address,
+                               uint16_t port)
+{
+        const struct net_endpoint destination = { .address = address_of(address), .port = port };
+        struct fqdn name;
+
+        return learned_addresses_judge_flow(learned, lab->policy, policy_cluster_at(lab->policy, 0),
+                                            POLICY_PROTOCOL_UDP, &destination, &name);
+}
+
 static void an_address_stays_for_its_ttl_and_a_while(void **state)
 {
         struct policy_lab *lab = *state;
@@ -156,9 +166,27 @@ static void an_address_stays_for_its_ttl_and_a_while(void **state)
                             "ntp.a.com");
         clock_offset_ms = (10 + 2 * KEEP_MINUTES) * MINUTE_MS + 1000;
         assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123), "");
+        learned_addresses_sweep(learned);
+        assert_int_equal(judge(lab, learned, "203.0.113.1", 123), LEARNED_FLOW_ALLOWED);
+        clock_offset_ms += LEARNED_ADDRESSES_REMEMBER_MS;
+        assert_int_equal(judge(lab, learned, "203.0.113.1", 123), LEARNED_FLOW_UNKNOWN);
         assert_int_equal(learned_addresses_count(learned), 1);
         learned_addresses_sweep(learned);
         assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+/* A flow goes by what its address was known for, whatever the policy says of that name now. */
+static void a_flow_is_refused_when_no_name_of_its_address_is_allowed_any_more(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_int_equal(judge(lab, learned, "203.0.113.1", 123), LEARNED_FLOW_ALLOWED);
+        assert_int_equal(judge(lab, learned, "203.0.113.1", 124), LEARNED_FLOW_REFUSED);
+        assert_int_equal(judge(lab, learned, "203.0.113.2", 123), LEARNED_FLOW_UNKNOWN);
         learned_addresses_free(learned);
 }
 
@@ -367,6 +395,7 @@ int main(void)
                 LAB_TEST(addresses_for_steered_ports_are_learned_too),
                 LAB_TEST(what_is_covered_has_the_rule_s_protocol_and_port),
                 LAB_TEST(an_address_stays_for_its_ttl_and_a_while),
+                LAB_TEST(a_flow_is_refused_when_no_name_of_its_address_is_allowed_any_more),
                 LAB_TEST(what_is_known_for_long_enough_needs_no_learning),
                 LAB_TEST(a_renewal_reaches_the_kernel),
                 LAB_TEST(the_next_daemon_takes_over_what_the_kernel_has),
