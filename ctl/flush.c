@@ -1,10 +1,10 @@
-#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "commands.h"
+#include "kernel/kernel_setting.h"
 #include "kernel/nftables.h"
 #include "kernel/policy_routing.h"
 #include "kernel/source_barrier.h"
@@ -41,29 +41,13 @@ static bool daemon_runs(void)
         return found;
 }
 
-/* 0 or -errno; where a family is missing there is nothing to switch off. */
-static int switch_off(const char *path)
-{
-        FILE *stream = fopen(path, "we");
-        int r = 0;
-
-        if (stream == NULL)
-                return errno == ENOENT ? 0 : -errno;
-        if (fputs("0\n", stream) == EOF)
-                r = -errno;
-        if (fclose(stream) == EOF && r == 0)
-                r = -errno;
-        return r;
-}
-
 /* What comes from the spokes may not go out unjudged, and from its own address, once nothing stops it any more. */
 static int stop_forwarding(char *error, size_t error_size)
 {
-        static const char *const paths[] = { "/proc/sys/net/ipv4/ip_forward",
-                                             "/proc/sys/net/ipv6/conf/all/forwarding" };
+        static const char *const paths[] = { KERNEL_SETTING_IPV4_FORWARDING, KERNEL_SETTING_IPV6_FORWARDING };
 
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-                int r = switch_off(paths[i]);
+                int r = kernel_setting_switch_off(paths[i]);
                 if (r < 0) {
                         snprintf(error, error_size, "forwarding cannot be switched off: %s: %s", paths[i],
                                  strerror(-r));

@@ -10,8 +10,7 @@
 #include "inspect/dns_sections.h"
 #include "inspect/dns_service.h"
 
-#define SOA_MINIMUM_SIZE 4   /* RFC 1035 3.3.13: the last field */
-#define RRSIG_COVERED_SIZE 2 /* RFC 4034 3.1: the first field is the type that is signed */
+#define SOA_MINIMUM_SIZE 4 /* RFC 1035 3.3.13: the last field */
 
 /* An answer being taken apart. Large; set up field by field. */
 struct parse {

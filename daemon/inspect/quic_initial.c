@@ -47,8 +47,8 @@ static bool skip_ack(struct byte_cursor *frames, bool with_counts)
 {
         uint64_t range_count;
 
-        /* Two numbers a range: what is announced beyond the end fails before it costs anything. */
-        return skip_varints(frames, 2) && byte_cursor_varint(frames, &range_count) && range_count <= frames->left &&
+        /* Two numbers a range, and 2^62 - 1 ranges at most: that is still a number. */
+        return skip_varints(frames, 2) && byte_cursor_varint(frames, &range_count) &&
                skip_varints(frames, 1 + 2 * range_count + (with_counts ? 3 : 0));
 }
 
@@ -194,7 +194,7 @@ enum quic_result quic_initial_read(struct quic_keys *keys, const void *datagram,
                         one = read_packet(keys, &packet, hello);
                 else if (packet.kind != QUIC_PACKET_CUT)
                         continue;
-                if (result != QUIC_DONE && (one == QUIC_DONE || result == QUIC_NOT_INITIAL))
+                if (one == QUIC_DONE || result == QUIC_NOT_INITIAL)
                         result = one;
         }
         return result == QUIC_DONE ? hello->result : result;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#define ASKED 1 /* sequence number: the kernel's own messages have 0 */
+
 struct netlink_watch {
         struct mnl_socket *socket;
         struct event *readable;
@@ -112,6 +114,42 @@ int netlink_watch_join(struct netlink_watch *watch, int group)
 int netlink_watch_send(struct netlink_watch *watch, const struct nlmsghdr *request)
 {
         return mnl_socket_sendto(watch->socket, request, request->nlmsg_len) == -1 ? -errno : 0;
+}
+
+/* Whether the answer is among the messages of a datagram. */
+static bool find_answer(const struct netlink_watch *watch, ssize_t length, int *ret)
+{
+        int left = (int)length;
+
+        for (const struct nlmsghdr *header = (const struct nlmsghdr *)watch->buffer; mnl_nlmsg_ok(header, left);
+             header = mnl_nlmsg_next(header, &left)) {
+                const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
+                if (header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq != ASKED ||
+                    mnl_nlmsg_get_payload_len(header) < sizeof(*answer))
+                        continue;
+                *ret = answer->error;
+                return true;
+        }
+        return false;
+}
+
+/* The kernel has answered when the request has been sent. */
+int netlink_watch_ask(struct netlink_watch *watch, struct nlmsghdr *request)
+{
+        int r;
+
+        request->nlmsg_flags |= NLM_F_ACK;
+        request->nlmsg_seq = ASKED;
+        r = netlink_watch_send(watch, request);
+        if (r < 0)
+                return r;
+        for (;;) {
+                ssize_t length = mnl_socket_recvfrom(watch->socket, watch->buffer, sizeof(watch->buffer));
+                if (length == -1 && errno != EINTR)
+                        return -errno;
+                if (length != -1 && find_answer(watch, length, &r))
+                        return r;
+        }
 }
 
 struct mnl_socket *netlink_watch_socket(struct netlink_watch *watch)

@@ -12,7 +12,7 @@
 #include <sys/queue.h>
 
 #include "base/hash.h"
-#include "net/negative_ttl.h"
+#include "inspect/dns_answer.h"
 
 /*
  * Ids and source ports against forged answers: c-ares 1.18 sends the id that ares_send is given (ours, from the kernel's
@@ -26,11 +26,6 @@
 #define TRIES 2 /* of each server; c-ares doubles the waiting time for the second */
 #define MIN_TRY_MS 100
 #define EDNS_SIZE 1232 /* fits every path without fragments, DNS flag day 2020 */
-
-/* The rcodes of RFC 1035 4.1.1 that are answers. */
-#define RCODE_NO_ERROR 0
-#define RCODE_NAME_ERROR 3
-#define HEADER_SIZE 12
 
 struct zone;
 
@@ -66,6 +61,7 @@ struct question {
         dns_client_fn on_answer; /* this or on_message */
         dns_client_message_fn on_message;
         void *context;
+        struct fqdn name;
         uint16_t type;
         enum dns_client_status status; /* from here on: when it is answered */
         size_t length;
@@ -359,70 +355,21 @@ int dns_client_reconfigure(struct dns_client *client, const struct config *confi
         return 0;
 }
 
-/* Reads the A records of the message, of the name at the end of a CNAME chain. */
-static int parse_ipv4(const unsigned char *message, int length, struct dns_client_answer *answer)
+/* What the servers say, unjudged: which of the addresses may be dialled is for those to say who asked. */
+static void parse_message(const struct question *question, struct dns_client_answer *ret)
 {
-        struct ares_addrttl records[DNS_CLIENT_MAX_ADDRESSES];
-        int count = DNS_CLIENT_MAX_ADDRESSES;
-        int status = ares_parse_a_reply(message, length, NULL, records, &count);
+        struct dns_answer answer;
 
-        for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
-                struct net_address *address = &answer->addresses[answer->address_count++];
-                *address = (struct net_address){ .family = AF_INET };
-                memcpy(address->bytes, &records[i].ipaddr, 4);
-                if (i == 0 || (uint32_t)records[i].ttl < answer->ttl_s)
-                        answer->ttl_s = (uint32_t)records[i].ttl;
-        }
-        return status;
-}
-
-static int parse_ipv6(const unsigned char *message, int length, struct dns_client_answer *answer)
-{
-        struct ares_addr6ttl records[DNS_CLIENT_MAX_ADDRESSES];
-        int count = DNS_CLIENT_MAX_ADDRESSES;
-        int status = ares_parse_aaaa_reply(message, length, NULL, records, &count);
-
-        for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
-                struct net_address *address = &answer->addresses[answer->address_count++];
-                *address = (struct net_address){ .family = AF_INET6 };
-                memcpy(address->bytes, &records[i].ip6addr, 16);
-                if (i == 0 || (uint32_t)records[i].ttl < answer->ttl_s)
-                        answer->ttl_s = (uint32_t)records[i].ttl;
-        }
-        return status;
-}
-
-/* A negative TTL above 2^31 counts as 0 (RFC 2181 8), which the cast of a negative c-ares ttl does not give. */
-static void clamp_ttl(struct dns_client_answer *answer)
-{
-        if (answer->ttl_s > INT32_MAX)
-                answer->ttl_s = 0;
-}
-
-static void parse_not_found(const unsigned char *message, int length, struct dns_client_answer *answer)
-{
-        answer->status = DNS_CLIENT_NOT_FOUND;
-        if (negative_ttl_parse(message, (size_t)length, &answer->ttl_s) != NEGATIVE_TTL_OK)
-                answer->ttl_s = 0; /* RFC 2308 5: without SOA not to be cached. */
-}
-
-/* ares_send leaves the response code to us. */
-static void parse_message(const unsigned char *message, int length, uint16_t type, struct dns_client_answer *answer)
-{
-        unsigned rcode = length >= HEADER_SIZE ? message[3] & 0x0fu : UINT8_MAX;
-        int status;
-
-        answer->status = DNS_CLIENT_FAILED;
-        if (rcode == RCODE_NAME_ERROR)
-                parse_not_found(message, length, answer);
-        if (rcode != RCODE_NO_ERROR)
+        ret->status = DNS_CLIENT_FAILED;
+        if (dns_answer_parse(question->message, question->length, &question->name, question->type, NULL, NULL,
+                             &answer) != DNS_ANSWER_OK)
                 return;
-        status = type == ns_t_aaaa ? parse_ipv6(message, length, answer) : parse_ipv4(message, length, answer);
-        clamp_ttl(answer);
-        if (status == ARES_ENODATA || (status == ARES_SUCCESS && answer->address_count == 0))
-                parse_not_found(message, length, answer);
-        else if (status == ARES_SUCCESS)
-                answer->status = DNS_CLIENT_OK;
+        ret->status = answer.address_count > 0 ? DNS_CLIENT_OK : DNS_CLIENT_NOT_FOUND;
+        ret->ttl_s = answer.ttl_s;
+        ret->address_count = answer.address_count;
+        if (ret->address_count > DNS_CLIENT_MAX_ADDRESSES)
+                ret->address_count = DNS_CLIENT_MAX_ADDRESSES;
+        memcpy(ret->addresses, answer.addresses, ret->address_count * sizeof(*ret->addresses));
 }
 
 static void deliver_answer(const struct question *question)
@@ -430,7 +377,7 @@ static void deliver_answer(const struct question *question)
         struct dns_client_answer answer = { .status = question->status };
 
         if (question->status == DNS_CLIENT_OK)
-                parse_message(question->message, (int)question->length, question->type, &answer);
+                parse_message(question, &answer);
         question->on_answer(&answer, question->context);
 }
 
@@ -610,6 +557,7 @@ static int ask(const struct question *what, const struct fqdn *name, unsigned fl
         if (question == NULL)
                 return -ENOMEM;
         *question = *what;
+        question->name = *name;
         client->question_count++;
         if (client->question_count <= DNS_CLIENT_MAX_QUESTIONS)
                 channel = zone_channel(client, find_zone(client, name));

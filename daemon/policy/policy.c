@@ -350,12 +350,17 @@ static bool on_service_rule(const struct rule_match *match, void *context)
         return true;
 }
 
+const struct network_services *policy_services_of(const struct policy *policy, const struct policy_cluster *cluster)
+{
+        return &policy->networks->clusters[cluster - policy->clusters].allow;
+}
+
 void policy_each_service_of_name(const struct policy *policy, const struct policy_cluster *cluster,
                                  const struct fqdn *name, policy_service_fn on_service, void *context)
 {
         const struct rule_query query = { .protocols = TCP_BIT | UDP_BIT, .name = name };
         struct service_search search = {
-                .services = &policy->networks->clusters[cluster - policy->clusters].allow,
+                .services = policy_services_of(policy, cluster),
                 .on_service = on_service,
                 .context = context,
         };

@@ -7,13 +7,19 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "kernel/flow_log.h"
+#include "kernel/flow_table.h"
+#include "kernel/kernel_setting.h"
 #include "kernel/nftables.h"
+#include "kernel/packet_log.h"
 #include "kernel/policy_routing.h"
 #include "kernel/routing_watch.h"
 #include "kernel/source_barrier.h"
 #include "kernel/table_watch.h"
 #include "policy/network_plan.h"
+#include "traffic/flow_decision.h"
 #include "traffic/name_refresher.h"
+#include "traffic/refused_packets.h"
 
 #define ERROR_SIZE 512
 #define SETTLE_MS 100  /* several addresses often come or go together */
@@ -27,7 +33,10 @@ struct forwarding {
         struct learned_school *school;
         struct name_refresher *refresher;
         struct table_watch *table_watch;     /* NULL without listen.transparent */
-        struct routing_watch *routing_watch; /* likewise */
+        struct routing_watch *routing_watch; /* likewise, and the next three */
+        struct packet_log *packet_log;
+        struct flow_log *flow_log;
+        struct refused_packets *refused;
         struct event *follow_addresses;
         struct event *sweep;
         bool without_barrier; /* and why is said */
@@ -194,6 +203,122 @@ static void on_sweep(evutil_socket_t fd, short what, void *context)
         learned_addresses_sweep(forwarding->learned);
 }
 
+/* The packet log. */
+
+static void on_packet(const struct packet_log_record *record, void *context)
+{
+        struct forwarding *forwarding = context;
+
+        if (record->packet.source.family == AF_UNSPEC)
+                return; /* No IP packet the kernel forwards is so. */
+        refused_packets_take(forwarding->refused, generation_policy(forwarding->generation), record->prefix,
+                             &record->packet, record->bytes, record->time_us);
+}
+
+static void on_packets_lost(uint64_t count, void *context)
+{
+        struct forwarding *forwarding = context;
+
+        refused_packets_note_lost(forwarding->refused, count);
+}
+
+/* Before the rules that log are there. One daemon of a network namespace can listen, and this is where a second one ends. */
+static int listen_to_packets(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        static const struct packet_log_handlers handlers = { .on_packet = on_packet, .on_lost = on_packets_lost };
+        const struct forwarding_shared *shared = &forwarding->shared;
+        int r = refused_packets_new(shared->base, shared->records, shared->producer, &forwarding->refused);
+
+        if (r < 0) {
+                snprintf(error, error_size, "cannot record packets: %s", strerror(-r));
+                return r;
+        }
+        r = packet_log_new(shared->base, RULESET_LOG_GROUP, PACKET_LOG_BUFFER_BYTES, &handlers, forwarding,
+                           &forwarding->packet_log);
+        if (r < 0)
+                snprintf(error, error_size, "cannot listen to packets that are refused (NFLOG group %u): %s%s",
+                         RULESET_LOG_GROUP, strerror(-r),
+                         r == -EPERM ? "; does another aksegressd run here, or CAP_NET_ADMIN lack?" : "");
+        return r;
+}
+
+/* Flows. */
+
+static void on_flow_end(const struct flow *flow, void *context)
+{
+        struct forwarding *forwarding = context;
+        struct decision decision;
+
+        flow_decision_describe(generation_policy(forwarding->generation), forwarding->learned, flow, &decision);
+        decision.time_us = clock_wall_us();
+        record_writer_push(forwarding->shared.records, forwarding->shared.producer, &decision);
+}
+
+static int listen_to_flows(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        struct flow_log_settings settings = flow_log_settings();
+        int r = flow_log_new(forwarding->shared.base, RULESET_FLOW_MARK, RULESET_FLOW_MASK, FLOW_LOG_BUFFER_BYTES,
+                             on_flow_end, forwarding, &forwarding->flow_log);
+
+        if (r < 0) {
+                snprintf(error, error_size, "cannot listen to flows that end (conntrack): %s", strerror(-r));
+                return r;
+        }
+        if (!settings.counts_bytes || !settings.keeps_times || !settings.tells_of_all)
+                log_warning("records of forwarded flows will be incomplete: net.netfilter.nf_conntrack_acct is %d, "
+                            "nf_conntrack_timestamp %d, nf_conntrack_events %s; all are to be 1",
+                            settings.counts_bytes, settings.keeps_times, settings.tells_of_all ? "1" : "not 1");
+        return 0;
+}
+
+struct flow_judging {
+        const struct forwarding *forwarding;
+        size_t refused_count;
+};
+
+static bool flow_goes_on(const struct flow *flow, void *context)
+{
+        const struct flow_judging *judging = context;
+
+        return flow_decision_allows(generation_policy(judging->forwarding->generation), judging->forwarding->learned,
+                                    flow);
+}
+
+static void count_refused(const struct flow *flow, void *context)
+{
+        struct flow_judging *judging = context;
+
+        judging->refused_count += flow_goes_on(flow, judging) ? 0 : 1;
+}
+
+/* What runs on was let in by another policy. */
+static void judge_flows(struct forwarding *forwarding)
+{
+        struct flow_judging judging = { .forwarding = forwarding };
+        bool closes = false;
+        int r = 0;
+
+        if (forwarding->flow_log == NULL)
+                return;
+        switch (policy_config(generation_policy(forwarding->generation))->on_policy_change) {
+        case CONFIG_ON_POLICY_CHANGE_CLOSE:
+                closes = true;
+                r = flow_table_end_where(RULESET_FLOW_MARK, RULESET_FLOW_MASK, flow_goes_on, &judging,
+                                         &judging.refused_count);
+                break;
+        case CONFIG_ON_POLICY_CHANGE_LOG:
+                r = flow_table_each(RULESET_FLOW_MARK, RULESET_FLOW_MASK, count_refused, &judging);
+                break;
+        case CONFIG_ON_POLICY_CHANGE_KEEP:
+                break;
+        }
+        if (r < 0)
+                log_error("forwarded flows could not all be judged by the new policy: %s", strerror(-r));
+        if (judging.refused_count > 0)
+                log_info("policy change: %zu forwarded flows are no longer allowed, %s", judging.refused_count,
+                         closes ? "ended" : "kept");
+}
+
 static int refresh_names(struct forwarding *forwarding)
 {
         const struct policy *policy = generation_policy(forwarding->generation);
@@ -251,6 +376,9 @@ void forwarding_free(struct forwarding *forwarding)
 {
         if (forwarding == NULL)
                 return;
+        flow_log_free(forwarding->flow_log);
+        packet_log_free(forwarding->packet_log);
+        refused_packets_free(forwarding->refused);
         routing_watch_free(forwarding->routing_watch);
         table_watch_free(forwarding->table_watch);
         if (forwarding->sweep != NULL)
@@ -291,20 +419,45 @@ static int watch_kernel(struct forwarding *forwarding, char *error, size_t error
         return r;
 }
 
-int forwarding_start(struct forwarding *forwarding, char *error, size_t error_size)
+static void warn_if_forwarding_is_off(void)
 {
-        const struct policy *policy = generation_policy(forwarding->generation);
-        int r = 0;
+        if (kernel_setting_read(KERNEL_SETTING_IPV4_FORWARDING) != '1')
+                log_warning(
+                        "net.ipv4.ip_forward is off: the kernel forwards no IPv4, and network rules have no effect");
+        if (kernel_setting_read(KERNEL_SETTING_IPV6_FORWARDING) == '0')
+                log_warning("net.ipv6.conf.all.forwarding is off: nothing of IPv6 is forwarded or steered");
+}
 
-        if (policy_config(policy)->transparent.enabled)
+/* What hears of the table comes before the table. */
+static int start_kernel(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        int r = listen_to_packets(forwarding, error, error_size);
+
+        if (r == 0)
+                r = listen_to_flows(forwarding, error, error_size);
+        if (r == 0)
                 r = watch_kernel(forwarding, error, error_size);
         if (r == 0)
-                r = forwarding_apply(forwarding, policy, error, error_size);
-        if (r == 0) {
-                r = refresh_names(forwarding);
-                if (r < 0)
-                        snprintf(error, error_size, "cannot resolve the names of network rules: %s", strerror(-r));
-        }
+                r = forwarding_apply(forwarding, generation_policy(forwarding->generation), error, error_size);
+        if (r < 0)
+                return r;
+        warn_if_forwarding_is_off();
+        judge_flows(forwarding); /* An earlier daemon's. */
+        return 0;
+}
+
+int forwarding_start(struct forwarding *forwarding, char *error, size_t error_size)
+{
+        int r;
+
+        if (!policy_config(generation_policy(forwarding->generation))->transparent.enabled)
+                return 0;
+        r = start_kernel(forwarding, error, error_size);
+        if (r < 0)
+                return r;
+        r = refresh_names(forwarding);
+        if (r < 0)
+                snprintf(error, error_size, "cannot resolve the names of network rules: %s", strerror(-r));
         return r;
 }
 
@@ -315,4 +468,5 @@ void forwarding_use(struct forwarding *forwarding, const struct generation *gene
         int r = refresh_names(forwarding);
         if (r < 0)
                 log_error("names of network rules: %s, resolving those of the configuration before", strerror(-r));
+        judge_flows(forwarding);
 }

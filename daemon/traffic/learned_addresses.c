@@ -235,9 +235,19 @@ int learned_addresses_commit(struct learned_addresses *learned)
         return r;
 }
 
+/* What ran out before is not even remembered. */
+static uint64_t remembered_since(void)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+
+        return now_ms > LEARNED_ADDRESSES_REMEMBER_MS ? now_ms - LEARNED_ADDRESSES_REMEMBER_MS : 0;
+}
+
 void learned_addresses_sweep(struct learned_addresses *learned)
 {
-        learned_table_sweep(learned->table, clock_monotonic_ms());
+        bool is_crowded = learned_addresses_count(learned) > LEARNED_ADDRESSES_MAX / 4 * 3;
+
+        learned_table_sweep(learned->table, is_crowded ? clock_monotonic_ms() : remembered_since());
 }
 
 /* Taking over. */
@@ -377,6 +387,38 @@ bool learned_addresses_cover(struct learned_addresses *learned, const struct pol
         if (covering.found)
                 *ret_name = covering.request.name;
         return covering.found;
+}
+
+/* Whether a name that is allowed, or one that is not, had the address of a flow lately. */
+struct flow_judging {
+        struct covering covering;
+        bool knows_any;
+};
+
+static bool on_fact_about_flow(const struct learned_fact *fact, void *context)
+{
+        struct flow_judging *judging = context;
+
+        judging->knows_any = true;
+        return on_fact_that_may_cover(fact, &judging->covering);
+}
+
+enum learned_flow learned_addresses_judge_flow(struct learned_addresses *learned, const struct policy *policy,
+                                               const struct policy_cluster *cluster, enum policy_protocol protocol,
+                                               const struct net_endpoint *destination, struct fqdn *ret_name)
+{
+        struct flow_judging judging = {
+                .covering = { .policy = policy,
+                              .cluster = cluster,
+                              .request = { .protocol = protocol, .port = destination->port } },
+        };
+
+        learned_table_each_of(learned->table, policy_cluster_name(cluster), &destination->address, remembered_since(),
+                              on_fact_about_flow, &judging);
+        if (!judging.covering.found)
+                return judging.knows_any ? LEARNED_FLOW_REFUSED : LEARNED_FLOW_UNKNOWN;
+        *ret_name = judging.covering.request.name;
+        return LEARNED_FLOW_ALLOWED;
 }
 
 static void note_service(const struct network_service *service, void *context)

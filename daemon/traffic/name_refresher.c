@@ -286,6 +286,15 @@ static void ask_for_new_names(struct name_refresher *refresher)
         }
 }
 
+/* The new policy may permit more of the last answer, or another cluster may want it: neither waits for the next one. */
+static void learn_again(struct name_refresher *refresher)
+{
+        for (size_t i = 0; i < refresher->count; i++)
+                for (size_t family = 0; family < FAMILIES; family++)
+                        if (refresher->names[i]->known_count[family] > 0)
+                                learn(refresher->names[i], family, NAME_REFRESHER_MIN_S);
+}
+
 int name_refresher_set(struct name_refresher *refresher, const struct config *config, const struct fqdn *names,
                        size_t count)
 {
@@ -303,5 +312,6 @@ int name_refresher_set(struct name_refresher *refresher, const struct config *co
         refresher->names = merged;
         refresher->count = count;
         ask_for_new_names(refresher);
+        learn_again(refresher);
         return 0;
 }

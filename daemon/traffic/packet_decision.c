@@ -85,16 +85,18 @@ static void add_rule(const struct policy *policy, const struct policy_cluster *c
 static void add_dns_hint(const struct policy *policy, struct decision *decision)
 {
         const struct config_listener *dns = &policy_config(policy)->dns;
+        const char *protocol = policy_protocol_name(request_for(decision).protocol);
         char address[NET_ADDRESS_TEXT_SIZE], server[NET_ENDPOINT_TEXT_SIZE];
 
         net_address_format(&decision->original.address, address);
         if (dns->enabled)
                 snprintf(decision->hint, sizeof(decision->hint),
-                         "clients are to ask %s (listen.dns); or allow 'udp [%s]:%u'",
-                         net_endpoint_format(&dns->endpoint, server), address, (unsigned)decision->original.port);
+                         "clients are to ask %s (listen.dns); or allow '%s [%s]:%u'",
+                         net_endpoint_format(&dns->endpoint, server), protocol, address,
+                         (unsigned)decision->original.port);
         else
-                snprintf(decision->hint, sizeof(decision->hint), "allow 'udp [%s]:%u', or serve DNS with listen.dns",
-                         address, (unsigned)decision->original.port);
+                snprintf(decision->hint, sizeof(decision->hint), "allow '%s [%s]:%u', or serve DNS with listen.dns",
+                         protocol, address, (unsigned)decision->original.port);
 }
 
 static void add_hint(const struct policy *policy, const struct policy_cluster *cluster, struct decision *decision)

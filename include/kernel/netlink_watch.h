@@ -39,6 +39,12 @@ MUST_CHECK int netlink_watch_join(struct netlink_watch *watch, int group);
 /* Sends a request; its answer comes as any other message, a refusal to on_error. Returns 0 or -errno. */
 MUST_CHECK int netlink_watch_send(struct netlink_watch *watch, const struct nlmsghdr *request);
 
+/*
+ * Sends a request that the kernel is to acknowledge and returns what it said: 0 or -errno. Messages that came before the
+ * answer are dropped: for the time before there are any.
+ */
+MUST_CHECK int netlink_watch_ask(struct netlink_watch *watch, struct nlmsghdr *request);
+
 /* The socket, for its options; remains the watch's. */
 struct mnl_socket *netlink_watch_socket(struct netlink_watch *watch);
 

@@ -18,6 +18,7 @@
 
 struct network_plan;
 struct network_service;
+struct network_services;
 struct policy;
 struct policy_cluster;
 
@@ -136,6 +137,9 @@ size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
 
 /* What the kernel is to know of it; see network_plan.h. */
 const struct network_plan *policy_networks(const struct policy *policy);
+
+/* The cluster's allowed services in it. */
+const struct network_services *policy_services_of(const struct policy *policy, const struct policy_cluster *cluster);
 
 /*
  * Calls back for each service of the cluster's plan whose allowed network rules are about the name: those whose sets its

@@ -18,9 +18,10 @@
 #include "policy/policy.h"
 
 #define LEARNED_ADDRESSES_KEEP_MS                                                                                      \
-        (15 * 60 * 1000)                  /* after the TTL: clients and their caches hold on to an answer for long */
-#define LEARNED_ADDRESSES_MAX 200000      /* of cluster, name and address; about 150 bytes each */
-#define LEARNED_ADDRESSES_MAX_TTL_S 86400 /* longer ones count as this */
+        (15 * 60 * 1000)             /* after the TTL: clients and their caches hold on to an answer for long */
+#define LEARNED_ADDRESSES_MAX 200000 /* of cluster, name and address; about 150 bytes each */
+#define LEARNED_ADDRESSES_REMEMBER_MS (24 * 60 * 60 * 1000) /* after that, while there is room: to judge old flows by */
+#define LEARNED_ADDRESSES_MAX_TTL_S 86400                   /* longer ones count as this */
 
 struct learned_addresses;
 
@@ -81,6 +82,17 @@ void learned_addresses_each(ruleset_element_fn on_element, void *sink, const str
 bool learned_addresses_cover(struct learned_addresses *learned, const struct policy *policy,
                              const struct policy_cluster *cluster, enum policy_protocol protocol,
                              const struct net_endpoint *destination, struct fqdn *ret_name);
+
+enum learned_flow {
+        LEARNED_FLOW_ALLOWED = 0, /* a network rule is about a name that has or had the address: *ret_name */
+        LEARNED_FLOW_REFUSED,     /* names had it, and none of them is allowed any more */
+        LEARNED_FLOW_UNKNOWN,     /* no name is remembered for it */
+};
+
+/* The same for a flow that began some time ago: what its address was known for counts, though it may not be known any more. */
+enum learned_flow learned_addresses_judge_flow(struct learned_addresses *learned, const struct policy *policy,
+                                               const struct policy_cluster *cluster, enum policy_protocol protocol,
+                                               const struct net_endpoint *destination, struct fqdn *ret_name);
 
 /*
  * Whether there is nothing to learn from an answer: no network rule of the cluster is about the name, or every address that

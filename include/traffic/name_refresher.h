@@ -24,8 +24,9 @@ MUST_CHECK int name_refresher_new(struct event_base *base, const struct config *
 void name_refresher_free(struct name_refresher *refresher);
 
 /*
- * From now on these servers are asked for these names (sorted, each once; copied). A name that was there before keeps what is
- * known and when it is asked for. Returns 0 or -Exxx: nothing has changed.
+ * From now on these servers are asked for these names (sorted, each once; copied). A name that was there before keeps when it
+ * is asked for and what is known, which is learned again by the policy that learned_addresses uses now. Returns 0 or -Exxx:
+ * nothing has changed.
  */
 MUST_CHECK int name_refresher_set(struct name_refresher *refresher, const struct config *config,
                                   const struct fqdn *names, size_t count);

@@ -207,7 +207,8 @@ static void send_packet(struct session *session, const uint8_t *data, size_t len
         if (session->recipe.number_length + length < 4)
                 quic_put_padding(&frames, 4 - session->recipe.number_length - length);
         quic_put_initial(&datagram, &session->recipe, &frames);
-        session->recipe.number++;
+        /* What nobody has acknowledged is written in full, so no number is larger than its bytes (RFC 9000 17.1). */
+        session->recipe.number = (session->recipe.number + 1) % 256;
         /* An exact copy, so that the sanitizer sees a byte read too far. */
         uint8_t *exact = malloc(datagram.length);
         CHECK(exact != NULL);

@@ -43,6 +43,11 @@ OTHER_NAMES = {
     "odd.allowed.example": 200,
     "other-odd.allowed.example": 201,
     "refused.allowed.example": 210,
+    "ntp.ubuntu.com": 220,
+    "git.example": 221,
+    "echo.example": 222,
+    "other-echo.example": 223,
+    "quic.example": 224,
     "silent.allowed.example": 250,
     "unreachable.allowed.example": 251,
 }
@@ -91,9 +96,16 @@ class Zone:
             "own.allowed.example. A 198.18.1.1",
             "partly-private.allowed.example. A 203.0.113.210",
             "partly-private.allowed.example. A 10.20.30.41",
+            "partly-platform.allowed.example. A 203.0.113.210",
+            "partly-platform.allowed.example. A 169.254.169.254",
+            "host.corp.example. A 10.30.0.5",
+            "platform.corp.example. A 169.254.169.254",
+            "service.allowed.example. HTTPS 1 . alpn=h2 ipv4hint=203.0.113.210,10.20.30.40 ech=AEX+DQBBpQAgACAA",
+            "alias.allowed.example. CNAME first.allowed.example.",
             "broken.servfail.example. CNAME name.servfail.test.",
             "servfail.test. NS a.lab.",
         ]
+        lines += [f"large.allowed.example. AAAA 2001:db8:f::{number}" for number in range(1, 61)]
         return "\n".join(lines) + "\n"
 
 

@@ -4,12 +4,16 @@ tests/lint compares the decorators below with include/policy/reason_table.h.
 """
 
 import contextlib
+import errno
 import signal
+import socket
+import struct
 
 import pytest
 
 from clients import Client, alert, ends_unanswered, extension, hello, hello_retry, http_response, raw_hello, read_all, read_until, server_name
-from lab import POOL_V4
+from daemon import ROOT
+from lab import POOL_V4, wait_for
 from odd_origins import ODD, Origin, answer, keep_open, reset
 from origins import DNS_ADDRESS
 from test_snat import few_ports, PORTS  # noqa: F401 (a fixture)
@@ -421,3 +425,108 @@ def test_no_resources(provoke, client):
     daemon.limit_descriptors(None)
     assert client.curl("https://first.allowed.example/").status == 200
     daemon.expect_one_record(fqdn="first.allowed.example", reason="completed")
+
+
+def send_udp(lab, address, port, payload=b"anybody there?"):
+    """One datagram from the spoke; returns the error that an ICMP message makes of it."""
+    with lab.spoke.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect((address, port))
+        client.send(payload)
+        try:
+            client.recv(1)
+        except OSError as error:
+            return error.errno
+    return None
+
+
+@provokes("no-network-rule")
+def test_no_network_rule(provoke, lab):
+    """A datagram to a port that no rule is about."""
+    daemon = provoke()
+    assert send_udp(lab, "203.0.113.77", 4242) == errno.EHOSTUNREACH
+    record = daemon.expect_one_record(reason="no-network-rule")
+    assert (record["event"], record["listener"], record["protocol"], record["destination_ip"], record["destination_port"]) == (
+        "packet", "forward", "udp", "203.0.113.77", 4242)
+
+
+@provokes("quic")
+def test_quic(provoke, lab):
+    """The first datagram of a QUIC connection: its client falls back at once, and the record says whom it wanted."""
+    daemon = provoke()
+    datagram = bytes.fromhex((ROOT / "tests/data/quic/rfc9001-client.hex").read_text())
+    assert send_udp(lab, "203.0.113.77", 443, datagram) == errno.EHOSTUNREACH
+    assert daemon.expect_one_record(reason="quic")["fqdn"] == "example.com"
+
+
+@provokes("icmp")
+def test_icmp(provoke, lab):
+    """An echo request."""
+    daemon = provoke()
+    assert lab.spoke.run("ping", "-c", 1, "-W", 1, "203.0.113.77").returncode != 0
+    assert "destination_port" not in daemon.expect_one_record(reason="icmp", protocol="icmp")
+
+
+@provokes("dns-bypass")
+def test_dns_bypass(provoke, lab):
+    """A query to a server that no rule allows."""
+    daemon = provoke()
+    queries = lab.counted("queries")
+    assert send_udp(lab, DNS_ADDRESS, 53) == errno.EHOSTUNREACH
+    assert "listen.dns" in daemon.expect_one_record(reason="dns-bypass")["hint"]
+    assert lab.counted("queries") == queries
+
+
+@provokes("not-proxied")
+def test_not_proxied(provoke, client, lab):
+    """A new connection while the daemon ends: nobody listens any more, and the kernel does not forward it either."""
+    daemon = provoke(lambda config: config.update(drain="5s"))
+    daemon.expected_count = 2
+    with Origin(lab, keep_open) as origin, client.connect(ODD_NAME) as connection:
+        connection.sendall(hello(ODD_NAME))
+        origin.wait(lambda it: it.peers)
+        daemon.send(signal.SIGTERM)
+        daemon.wait_log("stopping")
+        wait_for(lambda: refuses(client), "refusal")
+        daemon.expect_one_record(reason="not-proxied")
+    daemon.finish()
+
+
+def refuses(client):
+    """Whether a new connection to a steered port is reset at once; one that a worker still accepted is closed again."""
+    try:
+        client.connect(ODD_NAME).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@provokes("no-flow")
+def test_no_flow(provoke, lab):
+    """A segment of a TCP connection that is not known here, on a port that is not steered."""
+    daemon = provoke()
+    segment = tcp_segment("198.18.1.10", "203.0.113.77", 40000, 2222, 0x10)
+    with lab.spoke.entered(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.sendto(segment, ("203.0.113.77", 0))
+    assert daemon.expect_one_record(reason="no-flow")["client_port"] == 40000
+
+
+def tcp_segment(source, destination, source_port, destination_port, flags):
+    """A TCP header (RFC 9293 3.1) with its checksum and nothing behind it."""
+    header = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 5 << 4, flags, 1024, 0, 0)
+    pseudo = socket.inet_aton(source) + socket.inet_aton(destination) + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(header))
+    total = sum(struct.unpack(f"!{(len(pseudo) + len(header)) // 2}H", pseudo + header))
+    total = (total & 0xffff) + (total >> 16)
+    checksum = ~(total + (total >> 16)) & 0xffff
+    return header[:16] + struct.pack("!H", checksum) + header[18:]
+
+
+@provokes("bad-query")
+def test_bad_query(provoke, lab):
+    """Bytes that are no DNS message, to the DNS listener."""
+    daemon = provoke(lambda config: config["listen"].update(dns={"address": "198.18.1.1", "port": 53}))
+    with lab.spoke.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"\x12\x34\x01\x00\x00\x02" + bytes(6), ("198.18.1.1", 53))
+        client.settimeout(10)
+        assert client.recv(512)[3] & 15 == 1  # FORMERR
+    assert daemon.expect_one_record(reason="bad-query")["event"] == "query"

@@ -1,17 +1,10 @@
 """Service tags: a file as Microsoft publishes it, rules that name its tags, reload."""
 
-import json
 import socket
 
 from clients import hello, read_all, read_until, refused_alert
 from odd_origins import ODD, Origin, speak_first
-
-
-def write_tags(lab, prefixes, cloud="Public"):
-    values = [{"name": name, "id": name, "properties": {"region": region, "addressPrefixes": those}}
-              for name, region, those in (("AzureCloud.westeurope", "westeurope", ["20.0.0.0/8"]), ("AzureMonitor", "", prefixes))]
-    text = json.dumps({"changeNumber": 1, "cloud": cloud, "values": values}, indent=2)
-    (lab.directory / "tags.json").write_bytes(text.replace("\n", "\r\n").encode())
+from service_tags import write_tags
 
 
 def monitor_by_tag(config):

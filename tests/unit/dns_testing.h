@@ -68,7 +68,9 @@ struct responder {
         int fd;
         enum behaviour ipv4;
         enum behaviour ipv6;
-        uint8_t last_byte; /* of the address it answers */
+        uint8_t last_byte;       /* of the address it answers, */
+        unsigned more_addresses; /* and of so many more after that */
+        uint8_t ipv4_network[3]; /* the bytes before it */
         unsigned ipv4_count;
         unsigned ipv6_count;
         uint16_t ids[MAX_SEEN];
@@ -210,10 +212,13 @@ static inline int udp_socket(const char *endpoint_text)
 }
 
 /* Appends one A or AAAA record with a TTL of 60 s. */
-static inline size_t append_record(uint8_t *message, size_t length, bool is_ipv6, uint8_t last_byte)
+static inline size_t append_record(uint8_t *message, size_t length, bool is_ipv6, const struct responder *responder,
+                                   unsigned number)
 {
+        uint8_t last_byte = (uint8_t)(responder->last_byte + number);
         const uint8_t head[] = { 0xc0, 12, 0, is_ipv6 ? 28 : 1, 0, 1, 0, 0, 0, 60, 0, is_ipv6 ? 16 : 4 };
-        const uint8_t ipv4[] = { 192, 0, 2, last_byte };
+        const uint8_t *network = responder->ipv4_network;
+        const uint8_t ipv4[] = { network[0], network[1], network[2], last_byte };
         const uint8_t ipv6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = last_byte };
 
         memcpy(message + length, head, sizeof(head));
@@ -224,15 +229,17 @@ static inline size_t append_record(uint8_t *message, size_t length, bool is_ipv6
 
 /* Turns the question into its answer; returns the length, 0 for none. */
 static inline size_t respond(uint8_t *message, size_t question_length, bool is_ipv6, enum behaviour behaviour,
-                             uint8_t last_byte)
+                             const struct responder *responder)
 {
         message[2] = 0x81; /* an answer, recursion was desired */
         message[3] = 0x80;
         message[11] = 0; /* no EDNS record */
         switch (behaviour) {
         case ANSWER:
-                message[7] = 1;
-                return append_record(message, question_length, is_ipv6, last_byte);
+                message[7] = (uint8_t)(1 + responder->more_addresses);
+                for (unsigned i = 0; i <= responder->more_addresses; i++)
+                        question_length = append_record(message, question_length, is_ipv6, responder, i);
+                return question_length;
         case SILENT:
                 return 0;
         case SERVER_FAILURE:
@@ -248,13 +255,13 @@ static inline size_t respond(uint8_t *message, size_t question_length, bool is_i
                 message[7] = 1;
                 message[question_length] = 0xc0;
                 message[question_length + 1] = (uint8_t)question_length;
-                return append_record(message, question_length + 2, is_ipv6, last_byte);
+                return append_record(message, question_length + 2, is_ipv6, responder, 0);
         case OTHER_ID:
                 message[1] ^= 1;
-                return respond(message, question_length, is_ipv6, ANSWER, last_byte);
+                return respond(message, question_length, is_ipv6, ANSWER, responder);
         case OTHER_NAME:
                 message[13] ^= 1;
-                return respond(message, question_length, is_ipv6, ANSWER, last_byte);
+                return respond(message, question_length, is_ipv6, ANSWER, responder);
         case TRUNCATED:
                 message[2] |= 2;
                 return question_length;
@@ -267,7 +274,7 @@ static inline void responder_on_question(evutil_socket_t fd, short what, void *c
         struct responder *responder = context;
         struct sockaddr_storage peer;
         socklen_t peer_length = sizeof(peer);
-        uint8_t message[1500];
+        uint8_t message[4096]; /* more than c-ares asks for, and what it takes */
         ssize_t received = recvfrom(fd, message, 512, 0, (struct sockaddr *)&peer, &peer_length);
 
         (void)what;
@@ -286,7 +293,7 @@ static inline void responder_on_question(evutil_socket_t fd, short what, void *c
                 responder->ports[responder->seen_count] = net_endpoint_from_sockaddr(&peer).port;
         }
         responder->seen_count++;
-        length = respond(message, length, is_ipv6, is_ipv6 ? responder->ipv6 : responder->ipv4, responder->last_byte);
+        length = respond(message, length, is_ipv6, is_ipv6 ? responder->ipv6 : responder->ipv4, responder);
         if (length > 0)
                 assert_int_equal(sendto(fd, message, length, 0, (const struct sockaddr *)&peer, peer_length), length);
 }
@@ -294,7 +301,8 @@ static inline void responder_on_question(evutil_socket_t fd, short what, void *c
 static inline void open_responder(struct fixture *fixture, const char *endpoint, uint8_t last_byte,
                                   struct responder *responder)
 {
-        *responder = (struct responder){ .fd = udp_socket(endpoint), .last_byte = last_byte };
+        *responder =
+                (struct responder){ .fd = udp_socket(endpoint), .last_byte = last_byte, .ipv4_network = { 192, 0, 2 } };
         responder->event =
                 event_new(fixture->base, responder->fd, EV_READ | EV_PERSIST, responder_on_question, responder);
         assert_non_null(responder->event);

@@ -202,6 +202,11 @@ static void a_bare_message_that_cannot_be_a_hello_is_refused_at_once(void **stat
         build_browser_hello(&input, 16384);
         hello_put_number(&message, 1, 0);
         assert_int_equal(parse_bare(message.length, &hello, &needed), CLIENT_HELLO_MALFORMED);
+        message.length = 0;
+        hello_put_message(&message, &hello_fixed_good, NULL);
+        assert_int_equal(parse_bare(message.length, &hello, &needed), CLIENT_HELLO_OK);
+        hello_put_number(&message, 2, 0); /* would be an empty block of extensions */
+        assert_int_equal(parse_bare(message.length, &hello, &needed), CLIENT_HELLO_MALFORMED);
         message.bytes[0] = 2;
         assert_int_equal(parse_bare(1, &hello, &needed), CLIENT_HELLO_MALFORMED);
         memcpy(message.bytes, "\x01\x00\xff\xfc", 4);

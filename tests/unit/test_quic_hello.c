@@ -141,8 +141,7 @@ static void a_conflicting_byte_is_bad_wherever_it_is(void **state)
                 other.bytes[at] ^= 1;
                 assert_int_equal(add(100, other.bytes + 100, 300), known ? QUIC_CONFLICT : QUIC_NEED_MORE);
                 other.bytes[at] ^= 1;
-                assert_int_equal(add_message(0, message.length),
-                                 QUIC_CONFLICT); /* Either of the two may come first. */
+                assert_int_equal(add_message(0, message.length), QUIC_CONFLICT); /* Either of the two may come first. */
                 assert_int_equal(quic_hello_judge(&hello), QUIC_CONFLICT);
         }
 }

@@ -173,6 +173,22 @@ static void connections_differ_in_every_part_of_their_key(void **state)
         assert_waits(1500);
 }
 
+static void an_identifier_is_not_one_with_a_zero_behind(void **state)
+{
+        struct quic_recipe recipe = quic_recipe_good;
+
+        (void)state;
+        see_whole(0, 1000);
+        assert_known();
+        recipe.destination_id = "\1\2\3\4\5\6\7";
+        recipe.destination_id_length = 7;
+        frames.length = 0;
+        quic_put_crypto(&frames, 0, message.bytes, 10);
+        build_datagram(&recipe);
+        see(1000);
+        assert_waits(1500);
+}
+
 static void versions_do_not_share_a_connection(void **state)
 {
         struct quic_recipe second = quic_recipe_good;
@@ -198,6 +214,8 @@ static void a_connection_is_given_up_once_at_its_deadline(void **state)
         see_part(1, 0, 900, 1000);
         first = answer.slot;
         see_part(2, 0, 900, 1100);
+        assert_true(quic_hellos_next_deadline(hellos, &deadline_ms));
+        assert_int_equal(deadline_ms, 1500);
         assert_false(quic_hellos_expire(hellos, 1499, &slot));
         assert_true(quic_hellos_expire(hellos, 1500, &slot));
         assert_int_equal(slot, first);
@@ -308,6 +326,18 @@ static void when_all_wait_the_one_that_waited_longest_gives_way(void **state)
         assert_int_equal(answer.evicted, QUIC_HELLOS_NO_SLOT); /* in the place of the known one */
 }
 
+/* The caller's clock does not go back; if it did, the new one would be the one with the earliest deadline. */
+static void nobody_gives_way_to_itself(void **state)
+{
+        (void)state;
+        for (uint8_t i = 1; i <= 20; i++) {
+                see_part(i, 0, 900, 2000u - i);
+                assert_waits(2500u - i);
+                see_part(i, 0, 901, 2000u - i);
+                assert_waits(2500u - i);
+        }
+}
+
 /* The caller keeps a record a slot: at no time are two connections told to wait at the same one. */
 static void no_slot_is_given_to_two_that_wait(void **state)
 {
@@ -383,12 +413,14 @@ int main(void)
                 TABLE_TEST(the_second_part_settles_what_waits),
                 TABLE_TEST(repeated_datagrams_of_a_known_connection_are_known_unopened),
                 TABLE_TEST(connections_differ_in_every_part_of_their_key),
+                TABLE_TEST(an_identifier_is_not_one_with_a_zero_behind),
                 TABLE_TEST(versions_do_not_share_a_connection),
                 TABLE_TEST(a_connection_is_given_up_once_at_its_deadline),
                 TABLE_TEST(what_became_bad_settles_too),
                 TABLE_TEST(what_is_not_authentic_takes_no_slot_and_disturbs_nobody),
                 TABLE_TEST(a_full_table_forgets_the_known_that_was_not_seen_for_longest),
                 TABLE_TEST(when_all_wait_the_one_that_waited_longest_gives_way),
+                TABLE_TEST(nobody_gives_way_to_itself),
                 TABLE_TEST(no_slot_is_given_to_two_that_wait),
                 TABLE_TEST(real_flights_are_known_whatever_comes_first),
         };

@@ -340,6 +340,14 @@ static void the_initials_among_coalesced_packets_count(void **state)
         datagram.length = whole - 1;
         assert_int_equal(read_alone(&datagram), QUIC_NEED_MORE);
 
+        datagram.bytes[100] ^= 1;
+        assert_int_equal(read_alone(&datagram), QUIC_NOT_AUTHENTIC);
+        datagram.length = whole;
+        datagram.bytes[whole - 1] ^= 1;
+        assert_int_equal(read_alone(&datagram), QUIC_NEED_MORE);
+        assert_int_equal(hello.range_count, 1);
+        assert_int_equal(hello.ranges[0].end, 900);
+
         datagram.length = 0;
         put_early_data();
         assert_int_equal(read_alone(&datagram), QUIC_NOT_INITIAL);

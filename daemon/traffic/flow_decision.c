@@ -1,0 +1,132 @@
+#include "traffic/flow_decision.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "policy/network_plan.h"
+
+static bool is_tcp_or_udp(const struct flow *flow)
+{
+        return flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP;
+}
+
+static struct policy_request request_for(const struct flow *flow)
+{
+        return (struct policy_request){
+                .protocol = flow->protocol == IPPROTO_TCP ? POLICY_PROTOCOL_TCP : POLICY_PROTOCOL_UDP,
+                .port = flow->destination.port,
+                .address = flow->destination.address,
+                .source = flow->client.address,
+        };
+}
+
+/* Decides by address first, as the kernel's sets do; where that says no, by the name that the address was known for. */
+static void decide(const struct policy *policy, struct learned_addresses *learned, const struct policy_cluster *cluster,
+                   const struct flow *flow, enum learned_flow *ret_learned, struct policy_request *ret_request,
+                   struct policy_verdict *ret)
+{
+        *ret_request = request_for(flow);
+        *ret_learned = LEARNED_FLOW_UNKNOWN;
+        policy_decide(policy, cluster, ret_request, ret);
+        if (cluster == NULL || !is_tcp_or_udp(flow) || ret->reason != REASON_NO_RULE)
+                return;
+        *ret_learned = learned_addresses_judge_flow(learned, policy, cluster, ret_request->protocol, &flow->destination,
+                                                    &ret_request->name);
+        if (*ret_learned == LEARNED_FLOW_ALLOWED)
+                policy_decide(policy, cluster, ret_request, ret);
+}
+
+/* Whether a network rule of the cluster with this protocol and port is about names. */
+static bool learns(const struct policy *policy, const struct policy_cluster *cluster,
+                   const struct policy_request *request)
+{
+        const struct network_services *services = policy_services_of(policy, cluster);
+
+        for (size_t i = 0; i < services->count; i++)
+                if (services->items[i].has_names && services->items[i].protocol == request->protocol &&
+                    port_set_contains(&services->items[i].ports, request->port))
+                        return true;
+        return false;
+}
+
+/* A port that a new policy steers is the proxy's from then on. */
+static bool is_steered(const struct policy *policy, const struct flow *flow)
+{
+        const uint16_t *ports;
+        size_t count = policy_steered_ports(policy, &ports);
+
+        for (size_t i = 0; flow->protocol == IPPROTO_TCP && i < count; i++)
+                if (ports[i] == flow->destination.port)
+                        return true;
+        return false;
+}
+
+bool flow_decision_allows(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow)
+{
+        const struct policy_cluster *cluster = policy_cluster_of(policy, &flow->client.address);
+        struct policy_request request;
+        struct policy_verdict verdict;
+        enum learned_flow known;
+        char hint[POLICY_HINT_SIZE];
+
+        if (cluster == NULL || is_steered(policy, flow) ||
+            policy_permits_address(policy, cluster, &flow->destination.address, flow->destination.port, hint) !=
+                    REASON_COMPLETED)
+                return false;
+        decide(policy, learned, cluster, flow, &known, &request, &verdict);
+        if (verdict.action != POLICY_DENY)
+                return is_tcp_or_udp(flow) || verdict.action == POLICY_AUDIT;
+        return verdict.reason == REASON_NO_RULE && known == LEARNED_FLOW_UNKNOWN && is_tcp_or_udp(flow) &&
+               learns(policy, cluster, &request);
+}
+
+static enum decision_protocol protocol_of(const struct flow *flow)
+{
+        switch (flow->protocol) {
+        case IPPROTO_TCP:
+                return DECISION_PROTOCOL_TCP;
+        case IPPROTO_UDP:
+                return DECISION_PROTOCOL_UDP;
+        case IPPROTO_ICMP:
+        case IPPROTO_ICMPV6:
+                return DECISION_PROTOCOL_ICMP;
+        default:
+                return DECISION_PROTOCOL_IP;
+        }
+}
+
+void flow_decision_describe(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow,
+                            struct decision *ret)
+{
+        const struct policy_cluster *cluster = policy_cluster_of(policy, &flow->client.address);
+        bool closes = policy_config(policy)->on_policy_change == CONFIG_ON_POLICY_CHANGE_CLOSE;
+        struct policy_request request;
+        struct policy_verdict verdict;
+        enum learned_flow known;
+
+        decide(policy, learned, cluster, flow, &known, &request, &verdict);
+        *ret = (struct decision){
+                .event = DECISION_EVENT_FLOW,
+                .action = verdict.action == POLICY_AUDIT ? POLICY_AUDIT : POLICY_ALLOW,
+                .reason = REASON_COMPLETED,
+                .listener = DECISION_LISTENER_FORWARD,
+                .protocol = protocol_of(flow),
+                .ip_protocol = flow->protocol,
+                .duration_ms = flow->duration_ms,
+                .bytes_out = flow->bytes_out,
+                .bytes_in = flow->bytes_in,
+                .client = flow->client,
+                .original = flow->destination,
+                .destination = flow->destination,
+                .snat = flow->snat,
+                .fqdn = request.name,
+        };
+        if (cluster != NULL)
+                snprintf(ret->cluster, sizeof(ret->cluster), "%s", policy_cluster_name(cluster));
+        if (closes && !flow_decision_allows(policy, learned, flow))
+                ret->reason = REASON_POLICY_CHANGED;
+        else if (verdict.action == POLICY_AUDIT)
+                ret->reason = verdict.reason == REASON_NO_RULE ? REASON_NO_NETWORK_RULE : verdict.reason;
+        else if (verdict.action == POLICY_ALLOW)
+                decision_set_rule(ret, verdict.feature, verdict.rule_file, verdict.rule_line);
+}
