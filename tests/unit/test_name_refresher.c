@@ -38,24 +38,29 @@ int event_add(struct event *event, const struct timeval *timeout)
         return next(event, timeout);
 }
 
-/* A refresher, and what it learns: no table in the kernel. */
+/* A refresher, and what it learns: mostly without a table in the kernel. */
 struct refreshing {
         struct fixture dns;
         struct learned_addresses *learned;
         struct name_refresher *refresher;
 };
 
-static void open_refreshing(struct refreshing *refreshing, struct policy_lab *lab)
+static void open_with(struct refreshing *refreshing, struct policy_lab *lab, bool kernel)
 {
         refresh = NULL;
         refresh_count = 0;
         open_fixture(&refreshing->dns, SERVER);
         policy_lab_load(lab, RULES);
-        assert_int_equal(learned_addresses_new(false, &refreshing->learned), 0);
+        assert_int_equal(learned_addresses_new(kernel, &refreshing->learned), 0);
         learned_addresses_use_policy(refreshing->learned, lab->policy);
         assert_int_equal(name_refresher_new(refreshing->dns.base, &refreshing->dns.config, refreshing->learned,
                                             &refreshing->refresher),
                          0);
+}
+
+static void open_refreshing(struct refreshing *refreshing, struct policy_lab *lab)
+{
+        open_with(refreshing, lab, false);
 }
 
 static void close_refreshing(struct refreshing *refreshing)
@@ -276,6 +281,26 @@ static void what_was_taken_over_is_kept_through_trouble(void **state)
         close_refreshing(&refreshing);
 }
 
+/* There is no table, as in the moment after somebody flushed it: what was refused is asked for again soon. */
+static void what_the_kernel_refuses_is_asked_for_again_soon(void **state)
+{
+        struct refreshing refreshing;
+        struct responder responder;
+
+        open_with(&refreshing, *state, true);
+        open_responder(&refreshing.dns, SERVER, 1, &responder);
+        set_names(&refreshing, "a.com", NULL);
+        wait_for_questions(&refreshing.dns, &responder, 2);
+        uint64_t guard_ms = real_ms() + GUARD_S * 1000;
+        while (refresh == NULL || refresh_delay_s != NAME_REFRESHER_MIN_S) {
+                assert_true(real_ms() < guard_ms);
+                assert_int_equal(event_base_loop(refreshing.dns.base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY), 0);
+        }
+        assert_known(&refreshing, NULL, 0);
+        close_responder(&responder);
+        close_refreshing(&refreshing);
+}
+
 static void a_name_may_be_dropped_while_it_is_asked_for(void **state)
 {
         static const char *const known[] = { "b.com 192.0.2.1;", "b.com 2001:db8::1;" };
@@ -371,6 +396,7 @@ int main(void)
                 LAB_TEST(a_name_that_is_gone_is_forgotten),
                 LAB_TEST(dns_may_come_up_later),
                 LAB_TEST(what_was_taken_over_is_kept_through_trouble),
+                LAB_TEST(what_the_kernel_refuses_is_asked_for_again_soon),
                 LAB_TEST(a_name_may_be_dropped_while_it_is_asked_for),
                 LAB_TEST(a_dropped_name_may_come_back),
                 LAB_TEST(a_name_that_stays_is_not_asked_for_sooner),
