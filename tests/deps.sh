@@ -6,10 +6,10 @@ set -euo pipefail
 build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev libfyaml-dev libnftables-dev libmnl-dev
        libnftnl-dev libnetfilter-log-dev libnetfilter-conntrack-dev libjansson-dev
        libssl-dev)
-demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl)
+demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl
+      chrony conntrack dnsutils ngtcp2-client)
 check=(python3-pytest libcmocka-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
-       debootstrap systemd-container chrony openssh-server openssh-client git ngtcp2-client iputils-ping tcpdump conntrack
-       dnsutils knot-dnsutils ldnsutils)
+       debootstrap systemd-container openssh-server openssh-client git iputils-ping tcpdump knot-dnsutils ldnsutils)
 # What bench_system.py compares with; only for `deps.sh bench`.
 bench=(iperf3 strace squid-openssl haproxy sniproxy libnginx-mod-stream)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.

@@ -9,6 +9,7 @@
 #include <linux/netfilter/nfnetlink_log.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -41,12 +42,12 @@ static void count_lost(struct packet_log *log, const struct nlattr *sequence)
 /* Packets that come from outside have the time of their arrival; wall clock, seconds and microseconds. */
 static uint64_t time_of(const struct nlattr *attribute)
 {
-        const struct nfulnl_msg_packet_timestamp *timestamp;
+        struct nfulnl_msg_packet_timestamp timestamp; /* in the message it is not aligned as it wants to be */
 
-        if (attribute == NULL || mnl_attr_get_payload_len(attribute) < sizeof(*timestamp))
+        if (attribute == NULL || mnl_attr_get_payload_len(attribute) < sizeof(timestamp))
                 return clock_wall_us();
-        timestamp = mnl_attr_get_payload(attribute);
-        return be64toh(timestamp->sec) * 1000000 + be64toh(timestamp->usec);
+        memcpy(&timestamp, mnl_attr_get_payload(attribute), sizeof(timestamp));
+        return be64toh(timestamp.sec) * 1000000 + be64toh(timestamp.usec);
 }
 
 /* libnetfilter_log checks neither that texts end nor that numbers are there whole. */

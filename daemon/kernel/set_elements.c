@@ -28,8 +28,9 @@
 struct set_elements {
         char table[SET_ELEMENTS_NAME_SIZE];
         struct mnl_socket *socket;
-        bool renews_in_place; /* the kernel changes the timeout of an element that is there */
-        uint32_t sequence;    /* the last one used */
+        struct mnl_socket *questions; /* for find_present; NULL: not open */
+        bool renews_in_place;         /* the kernel changes the timeout of an element that is there */
+        uint32_t sequence;            /* the last one used */
         char batch[BATCH_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
         char answer[NETLINK_BUFFER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
@@ -80,10 +81,18 @@ int set_elements_new(const char *table, struct set_elements **ret)
         return 0;
 }
 
+static void close_questions(struct set_elements *self)
+{
+        if (self->questions != NULL)
+                mnl_socket_close(self->questions);
+        self->questions = NULL;
+}
+
 void set_elements_free(struct set_elements *self)
 {
         if (self == NULL)
                 return;
+        close_questions(self);
         if (self->socket != NULL)
                 mnl_socket_close(self->socket);
         free(self);
@@ -253,28 +262,31 @@ static int exchange(struct set_elements *self, struct transaction *transaction)
         return transaction->error;
 }
 
-/* Which elements are there, asked one by one: cheaper by far than to read a set of thousands. */
-static int find_present(struct set_elements *self, struct transaction *transaction)
+static int ask_whether_present(struct set_elements *self, const struct set_element *element, bool *ret)
 {
         char bytes[MESSAGE_MAX_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-        struct mnl_socket *socket;
-        int r = netlink_open(NETLINK_NETFILTER, &socket);
+        struct nlmsghdr *header = (struct nlmsghdr *)bytes;
+        int r = format_message(self, element, NFT_MSG_GETSETELEM, 0, bytes);
 
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < transaction->count && r >= 0; i++) {
-                r = format_message(self, &transaction->elements[i], NFT_MSG_GETSETELEM, 0, bytes);
-                if (r < 0)
-                        break;
-                struct nlmsghdr *header = (struct nlmsghdr *)bytes;
-                header->nlmsg_flags |= NLM_F_ACK;
-                r = netlink_ask(socket, header, NULL, NULL);
-                transaction->present[i] = r == 0;
-                /* Not the element, or something worse, which the transaction will tell. */
-                if (r != -EAGAIN)
-                        r = 0;
-        }
-        mnl_socket_close(socket);
+        header->nlmsg_flags |= NLM_F_ACK;
+        r = netlink_ask(self->questions, header, NULL, NULL);
+        if (r == -EAGAIN)
+                return r;
+        *ret = r == 0; /* Otherwise it is not there, or something is worse, which the transaction will tell. */
+        return 0;
+}
+
+/* Which elements are there, asked one by one: cheaper by far than to read a set of thousands. */
+static int find_present(struct set_elements *self, struct transaction *transaction)
+{
+        int r = self->questions != NULL ? 0 : netlink_open(NETLINK_NETFILTER, &self->questions);
+
+        for (size_t i = 0; i < transaction->count && r == 0; i++)
+                r = ask_whether_present(self, &transaction->elements[i], &transaction->present[i]);
+        if (r < 0)
+                close_questions(self); /* The answer may come yet. */
         return r;
 }
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kernel/address_watch.h"
+#include "process/file_watch.h"
 #include "process/forwarding.h"
 #include "process/service_manager.h"
 #include "process/worker.h"
@@ -39,6 +40,7 @@ struct daemon {
         struct event *drain_deadline;
         struct snat_registry *registry;
         struct address_watch *address_watch;
+        struct file_watch *tags_watch; /* of service_tags; NULL: not configured */
         struct connection_limits *limits;
         struct record_writer *records;
         struct forwarding *forwarding;
@@ -189,19 +191,48 @@ static void daemon_reload(struct daemon *daemon)
                  policy_rule_count(generation_policy(daemon->generation)));
 }
 
-static void on_reload_signal(evutil_socket_t signal_number, short what, void *context)
-{
-        struct daemon *daemon = context;
+static void on_tags_change(void *context);
 
-        (void)signal_number;
-        (void)what;
+/* A file of service tags comes about once a week, and takes effect like any other change of the policy. */
+static void daemon_watch_tags(struct daemon *daemon)
+{
+        const char *path = daemon_config(daemon)->service_tags.text;
+
+        file_watch_free(daemon->tags_watch);
+        daemon->tags_watch = NULL;
+        if (path == NULL)
+                return;
+        int r = file_watch_new(daemon->base, path, FILE_WATCH_SETTLE_MS, on_tags_change, daemon, &daemon->tags_watch);
+        if (r < 0)
+                log_warning("service_tags: changes of %s are not noticed: %s; reload after changing it", path,
+                            strerror(-r));
+}
+
+static void daemon_reload_and_tell(struct daemon *daemon)
+{
         if (daemon->draining) { /* What still runs is judged anew; to the service manager we stay a service that stops. */
                 daemon_reload(daemon);
                 return;
         }
         service_manager_reloading();
         daemon_reload(daemon);
+        daemon_watch_tags(daemon);
         service_manager_ready("serving");
+}
+
+static void on_tags_change(void *context)
+{
+        struct daemon *daemon = context;
+
+        log_info("service_tags: %s has changed, reloading", daemon_config(daemon)->service_tags.text);
+        daemon_reload_and_tell(daemon);
+}
+
+static void on_reload_signal(evutil_socket_t signal_number, short what, void *context)
+{
+        (void)signal_number;
+        (void)what;
+        daemon_reload_and_tell(context);
 }
 
 static void on_reopen_signal(evutil_socket_t signal_number, short what, void *context)
@@ -398,6 +429,7 @@ static void daemon_close(struct daemon *daemon)
                 event_free(daemon->drain_deadline);
         if (daemon->watchdog != NULL)
                 event_free(daemon->watchdog);
+        file_watch_free(daemon->tags_watch);
         forwarding_free(daemon->forwarding);
         record_writer_free(daemon->records);
         address_watch_free(daemon->address_watch);
@@ -429,6 +461,7 @@ static int daemon_open(struct daemon *daemon, struct policy *policy, char *error
         r = daemon_start_workers(daemon);
         if (r < 0)
                 snprintf(error, error_size, "cannot start a thread: %s", strerror(-r));
+        daemon_watch_tags(daemon);
         return r;
 }
 

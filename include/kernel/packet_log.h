@@ -11,10 +11,9 @@
 #include "base/compiler.h"
 #include "inspect/ip_packet.h"
 
-#define PACKET_LOG_BUFFER_BYTES                                                                                        \
-        (8u << 20)                 /* what is waiting for us, with the kernel's overhead: about 50,000 packets */
-#define PACKET_LOG_SNAP_BYTES 4096 /* at most so much of a packet, even if the rule names no snaplen */
-#define PACKET_LOG_PER_TURN 512    /* packets before other events get their turn */
+#define PACKET_LOG_BUFFER_BYTES (8u << 20) /* what is waiting for us, with the kernel's overhead: 30,000 packets */
+#define PACKET_LOG_SNAP_BYTES 4096         /* at most so much of a packet, even if the rule names no snaplen */
+#define PACKET_LOG_PER_TURN 512            /* packets before other events get their turn */
 
 struct packet_log;
 

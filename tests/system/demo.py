@@ -5,16 +5,19 @@ KEEP=1 leaves the network standing and says how to look around and how to remove
 
 import json
 import os
+import re
 import sys
 import textwrap
 
 import daemon as daemon_module
 import lab as lab_module
+import network_origins
 from clients import Client
 from origins import IMAGE
 
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 PROXY = "http://198.18.1.1:3128"
+DNS = "198.18.1.1"
 
 
 def paint(text, code):
@@ -96,6 +99,33 @@ class Demo:
         self.note(f"{url}  ({how})", "refused", happened, record["reason"], "-",
                   f"the client read: {read}" + (f"\n        hint: {record['hint']}" if record.get("hint") else ""))
 
+    def network_time(self):
+        done = network_origins.query_ntp(self.lab.spoke, self.lab.directory, 4)
+        offset = re.search(r"System clock wrong by (\S+) seconds", done.stdout + done.stderr)
+        self.lab.nva.run("conntrack", "-D", "-p", "udp", "--dport", "123")  # or its record comes when the kernel forgets it
+        record = self.new_records("ntp.ubuntu.com")[0]
+        agrees = offset is not None and (record["event"], record["action"], record["destination_port"]) == ("flow", "allow", 123)
+        self.note("chronyd asks ntp.ubuntu.com for the time  (UDP, forwarded)", "allowed", "allowed" if agrees else f"record says {record}",
+                  record["reason"], record["snat_ip"],
+                  f"rule {record['rule']}; {record['bytes_out']} bytes out, {record['bytes_in']} in, from {record['snat_ip']}")
+
+    def lookup(self, name, wanted):
+        done = self.lab.spoke.run("dig", "+time=3", "+tries=1", f"@{DNS}", name)
+        status = (re.search(r"status: (\w+)", done.stdout) or ["", "no answer"])[1]
+        told = (re.search(r"; EDE: (.*)", done.stdout) or ["", ""])[1]
+        found = re.findall(rf"^{re.escape(name)}\.\s+\d+\s+IN\s+A\s+(\S+)", done.stdout, re.MULTILINE)
+        record = next(record for record in self.new_records(name) if record["event"] == "query")
+        happened = {"NOERROR": "answered", "REFUSED": "refused"}.get(status, status)
+        self.note(f"dig @{DNS} {name}", wanted, happened, record["reason"], "-", f"{status} {' '.join(found)}{told}")
+
+    def quic(self, name):
+        done = self.lab.spoke.run("gtlsclient", "--handshake-timeout=1s", name, 443, f"https://{name}/")
+        record = self.new_records(name)[0]
+        refused = " pkt rx " not in done.stdout + done.stderr and (record["action"], record["protocol"]) == ("deny", "quic")
+        happened = "refused" if refused else f"record says {record}"
+        self.note(f"a QUIC client asks for {name}  (UDP 443)", "refused", happened, record["reason"], "-",
+                  f"ICMP tells it at once; the record has the name\n        hint: {record.get('hint', '')}")
+
     def no_dns(self, before):
         queries = self.lab.counted("queries") - before
         self.note("DNS queries caused by all the refused names", "0", str(queries), detail=f"{queries}, counted in the internet")
@@ -133,11 +163,23 @@ def run_steps(demo):
     demo.refused("http://example.com/", "no-rule", "-x", PROXY, how="explicit")
 
 
+def run_network_steps(demo):
+    heading("What is not TCP to 80 and 443: forwarded by the kernel where a network rule allows it, and refused with a record where not")
+    demo.network_time()
+    demo.quic("mcr.microsoft.com")
+
+    heading("DNS for the clusters: names that some rule allows")
+    demo.lookup("mcr.microsoft.com", "answered")
+    before = demo.lab.counted("queries")
+    demo.lookup("exfiltrate.example.com", "refused")
+    demo.no_dns(before)
+
+
 def show_denials(demo):
     heading(f"Denial records ({demo.daemon.records_path.name})")
     for record in demo.daemon.records():
         if record["action"] == "deny":
-            target = f"{record.get('fqdn', '?')}:{record.get('destination_port', '?')}"
+            target = f"{record.get('fqdn', record.get('original_ip', '?'))}:{record.get('destination_port', 'DNS')}"
             say(f"  {record['time'][11:23]} {record['listener']:11} {record['client_ip']:>11} -> {target:46} {record['reason']:8}"
                 f" {record.get('hint', '')}".rstrip())
     denial = next(record for record in demo.daemon.records() if record.get("hint"))
@@ -177,6 +219,7 @@ def demo_configuration(lab):
     config["snat_pools"][0]["selection"] = "round_robin"  # so that more than one pool address shows
     for key in ("allow", "deny"):
         del config["clusters"][0][key]
+    config["listen"]["dns"] = {"address": DNS, "port": 53}
     return config
 
 
@@ -190,9 +233,13 @@ def main():
   spoke (clients)                    hub: the NVA                                internet
   198.18.1.10, 2001:db8:1::10  --->  aksegressd                            --->  real DNS (nsd), TLS and HTTP (nginx),
   skopeo, curl                       pool 198.18.2.10-15, 2001:db8:2::10-15      a registry as mcr.microsoft.com""")
+            network_origins.NtpServer(lab)
+            lab.nva.sysctl(net__netfilter__nf_conntrack_acct=1, net__netfilter__nf_conntrack_timestamp=1,
+                           net__netfilter__nf_conntrack_events=1)
             daemon = daemon_module.Daemon(lab, demo_configuration(lab)).start()
             demo = Demo(lab, daemon)
             run_steps(demo)
+            run_network_steps(demo)
             show_denials(demo)
             good = show_summary(demo)
             if keep:

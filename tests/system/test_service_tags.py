@@ -41,3 +41,18 @@ def test_a_file_of_another_cloud_keeps_the_old_policy(start_daemon, lab):
         read_all(connection)
     record = daemon.expect_one_record(destination_ip=ODD)
     assert (record["protocol"], record["feature"], record["reason"]) == ("tcp", "allow", "completed")
+
+
+def test_a_changed_file_is_read_without_being_asked(start_daemon, lab):
+    """A file that is put in the place of the old one takes effect, again and again; a broken one changes nothing."""
+    write_tags(lab, ["20.1.0.0/16"])
+    daemon = start_daemon(monitor_by_tag)
+    for round_number in range(1, 3):
+        write_tags(lab, [f"{ODD}/32", f"20.{round_number}.0.0/16"])
+        daemon.wait_log(f"reloaded: generation {round_number + 1},")
+    with Origin(lab, speak_first(b"first words")), lab.spoke.connect(ODD, 443) as connection:
+        read_until(connection, b"first words")
+        write_tags(lab, ["20.1.0.0/16"], cloud="AzureGovernment")
+        daemon.wait_log("keeping the running")
+        connection.sendall(b"goes on")
+        assert read_until(connection, b"goes on") == b"goes on"

@@ -34,6 +34,7 @@ static inline void flow_lab_start(void)
         own_network_run("conntrack -F 2>&1");
         own_network_run("nft 'flush ruleset; table inet t {"
                         " chain o { type filter hook output priority 0;"
+                        " meta l4proto != { tcp, udp } accept;" /* what looks like a port in them may be a checksum */
                         " th dport 7777 ct mark set 0x4101; th dport 7778 ct mark set 0x8201; };"
                         " chain p { type nat hook postrouting priority 100;"
                         " ip daddr 127.0.0.2 meta l4proto { tcp, udp } th dport 7777 snat to 127.0.0.9;"
