@@ -118,7 +118,8 @@ static void each_object(const char *listing, object_fn on_object, void *context)
 
         for (const char *line = listing; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
                 line += *line == '\n' ? 1 : 0;
-                if (sscanf(line, "\t%7[a-z] %255[^ \n] {", kind, name) == 2 &&
+                /* A tab in the format would stand for any white space, empty lines too. */
+                if (*line == '\t' && sscanf(line + 1, "%7[a-z] %255[^ \n] {", kind, name) == 2 &&
                     (strcmp(kind, "set") == 0 || strcmp(kind, "map") == 0 || strcmp(kind, "chain") == 0))
                         on_object(kind, name, context);
         }
