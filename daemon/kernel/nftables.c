@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define TABLE "inet aksegressd"
 #define OBJECT_NAME_SIZE 256 /* NFT_NAME_MAXLEN */
 
@@ -200,8 +202,11 @@ int nftables_apply(const struct policy *policy, const struct ruleset_facts *fact
         char *listing = NULL;
         int r = run("list table " TABLE "\n", &listing, error, error_size);
 
-        if (r == 0)
+        if (r == 0) {
                 r = run_text(format_change(listing, format_table(policy, facts)), error, error_size);
+                if (r < 0 && r != -EPERM)
+                        log_warning("%s: table " TABLE " cannot be changed as it is, replacing it", error);
+        }
         free(listing);
         if (r == 0 || r == -EPERM)
                 return r;
