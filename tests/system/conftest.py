@@ -45,9 +45,10 @@ def lab():
 def start_daemon(lab):
     """A function that starts a daemon with changes to the usual configuration, checked and ended after the test.
 
-    change(config) edits the configuration in place.
+    change(config) edits the configuration in place. Flows of earlier tests are forgotten: their ends would be this one's records.
     """
     running = []
+    lab.nva.run("conntrack", "-F", check=True)
 
     def start(change=None, **options):
         config = daemon_module.configuration(lab)

@@ -246,7 +246,8 @@ route add local 203.0.113.0/24 dev lo
 route add local 2001:db8:f::/64 dev lo
 route add default via 198.18.2.1
 route add default via 2001:db8:2::1""")
-        self.nva.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        self.nva.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1, net__netfilter__nf_conntrack_acct=1,
+                        net__netfilter__nf_conntrack_timestamp=1, net__netfilter__nf_conntrack_events=1)
         self.internet.sysctl(net__ipv6__ip_nonlocal_bind=1, net__ipv4__ip_nonlocal_bind=1)
 
     def _count(self):

@@ -30,7 +30,7 @@ def left_of(text):
 
 def test_without_a_daemon_the_origins_are_reached_by_forwarding():
     """Every real server answers, and the origin sees the client's own address."""
-    done = run_lab('print(network.spoke.run("curl", "-sS", "https://packages.microsoft.com/").stdout)\n'
+    done = run_lab('print(network.spoke.run("curl", "-sS", "-4", "https://packages.microsoft.com/").stdout)\n'
                    '    print(network.spoke.run("curl", "-sS", "-6", "http://security.ubuntu.com/").stdout)')
     assert done.returncode == 0, done.stderr
     assert "peer=198.18.1.10" in done.stdout

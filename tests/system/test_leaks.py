@@ -19,6 +19,7 @@ from odd_origins import ODD, ODD_V6, Origin, speak_first
 RECORD = b"\x17\x03\x03\x10\x00" + bytes(4096)
 RELOADS = 50
 UPLOADS = 3  # of each family at a time
+FORWARDING = {"net__ipv4__ip_forward": 1, "net__ipv6__conf__all__forwarding": 1}
 
 
 class Traffic:
@@ -131,9 +132,14 @@ def end(daemon):
     daemon.check_ended(daemon.stop())
 
 
+def flush(lab):
+    return lab.nva.run(BUILD / "aksegressctl", "flush")
+
+
 def test_captures_see_leaks(lab):
     """Without a daemon the captures of these tests see what is forwarded, with and without source NAT."""
-    lab.nva.run("nft", "delete", "table", "inet", "aksegressd")
+    flush(lab)
+    lab.nva.sysctl(**FORWARDING)
     lab.nva.nft("""
 table inet some_nat {
         chain postrouting { type nat hook postrouting priority srcnat; oifname "internet0" tcp dport 443 snat ip to 198.18.2.10; }
@@ -177,14 +183,11 @@ def test_a_flush_of_all_rules_leaks_nothing(traffic, lab):
 
 def test_aksegressctl_flush_leaks_nothing(traffic, lab, start_daemon):
     """It refuses while a daemon runs; afterwards it removes everything, and with it the forwarding."""
-    def flush():
-        return lab.nva.run(BUILD / "aksegressctl", "flush")
-
-    refusal = flush()
+    refusal = flush(lab)
     assert refusal.returncode == 1 and "daemon runs" in refusal.stderr, refusal
     traffic.wait_flowing()
     end(traffic.daemon)
-    done = flush()
+    done = flush(lab)
     assert done.returncode == 0, done
     assert "aksegressd" not in lab.nva.run("nft", "list", "tables").stdout
     for family in (4, 6):
@@ -195,7 +198,7 @@ def test_aksegressctl_flush_leaks_nothing(traffic, lab, start_daemon):
         lab.spoke.connect(ECHO, 9000, timeout=0.5)
     assert {label: count for label, count in traffic.moved.items() if count > moved[label] + 2} == {}
     traffic.daemon = start_daemon(with_rules)
-    lab.nva.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+    lab.nva.sysctl(**FORWARDING)
     traffic.wait_flowing()
 
 
