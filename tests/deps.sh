@@ -11,7 +11,7 @@ demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry
 check=(python3-pytest libcmocka-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
        debootstrap systemd-container openssh-server openssh-client git iputils-ping tcpdump knot-dnsutils ldnsutils)
 # What bench_system.py compares with; only for `deps.sh bench`.
-bench=(iperf3 strace squid-openssl haproxy sniproxy libnginx-mod-stream)
+bench=(iperf3 strace squid-openssl haproxy sniproxy libnginx-mod-stream dnsperf unbound)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
 optional=(chromium)
 

@@ -36,7 +36,8 @@ struct dns_stream {
         struct event deadline;
         LIST_HEAD(, stream_query) queries; /* owned */
         size_t query_count;
-        bool input_ended; /* the client sends no more, or is not to */
+        bool input_ended; /* the client sends no more, or is not to, for this reason: */
+        enum reason input_end;
 };
 
 struct dns_streams {
@@ -148,7 +149,7 @@ static void stream_update(struct dns_stream *stream)
         struct timeval timeout = clock_timeval(sending || begun ? config->inspect_timeout_ms : config->idle_timeout_ms);
 
         if (stream->input_ended && !sending && stream->query_count == 0) {
-                stream_close_cut(stream, REASON_CLIENT_GONE);
+                stream_close_cut(stream, stream->input_end);
                 return;
         }
         if (stream->input_ended || is_full(stream))
@@ -243,6 +244,13 @@ static void take_queries(struct dns_stream *stream)
         stream_update(stream);
 }
 
+/* Nothing is read any more; what was asked before is answered. */
+static void end_input(struct dns_stream *stream, enum reason reason)
+{
+        stream->input_ended = true;
+        stream->input_end = reason;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
         struct dns_stream *stream = context;
@@ -258,7 +266,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
                 return;
         }
         if (count == 0)
-                stream->input_ended = true;
+                end_input(stream, REASON_CLIENT_GONE);
         take_queries(stream);
 }
 
@@ -352,7 +360,7 @@ void dns_streams_drain(struct dns_streams *streams)
 
         for (struct dns_stream *stream = LIST_FIRST(&streams->open); stream != NULL; stream = next) {
                 next = LIST_NEXT(stream, link);
-                stream->input_ended = true;
+                end_input(stream, REASON_SHUTDOWN);
                 stream_update(stream);
         }
 }

@@ -41,13 +41,28 @@ struct name_refresher {
 
 static const int families[FAMILIES] = { AF_INET, AF_INET6 };
 
+static void schedule(struct refreshed_name *name, uint64_t delay_ms)
+{
+        struct timeval delay = clock_timeval(delay_ms);
+
+        (void)evtimer_add(&name->timer, &delay);
+}
+
+/* It logs. What was refused is not in the kernel until its name is answered again, so that must be soon. */
 static void on_commit(evutil_socket_t fd, short what, void *context)
 {
         struct name_refresher *refresher = context;
 
         (void)fd;
         (void)what;
-        (void)learned_addresses_commit(refresher->learned); /* It logs, and the next round tries again. */
+        if (learned_addresses_commit(refresher->learned) == 0)
+                return;
+        for (size_t i = 0; i < refresher->count; i++) {
+                struct refreshed_name *name = refresher->names[i];
+                name->next_s = NAME_REFRESHER_MIN_S;
+                if (name->in_flight == 0 && name->known_count[0] + name->known_count[1] > 0)
+                        schedule(name, NAME_REFRESHER_MIN_S * 1000);
+        }
 }
 
 static void learn(struct refreshed_name *name, size_t family, uint32_t ttl_s)
@@ -58,13 +73,6 @@ static void learn(struct refreshed_name *name, size_t family, uint32_t ttl_s)
                                   ttl_s) < 0)
                 name->failed = true;
         event_active(&refresher->commit, EV_TIMEOUT, 0);
-}
-
-static void schedule(struct refreshed_name *name, uint64_t delay_ms)
-{
-        struct timeval delay = clock_timeval(delay_ms);
-
-        (void)evtimer_add(&name->timer, &delay);
 }
 
 /* Every question of a round is answered. */

@@ -1,6 +1,6 @@
 """The daemon beside other proxies of the distribution, in the same run: README.md says what the figures mean.
 
-    bench_system.py [--rounds N] [--program FILE] [rate] [memory] [throughput] [denials] [syscalls]
+    bench_system.py [--rounds N] [--program FILE] [rate] [memory] [throughput] [denials] [syscalls] [dns]
 
     client 10.9.0.2 ── veth ── 10.9.0.1 proxies, DNS server and origin (127.0.0.2, 127.0.0.3)
 """
@@ -28,7 +28,9 @@ BY_NAME = (peers.AksegressdTransparent, peers.Haproxy, peers.Nginx, peers.Snipro
 TUNNELS = 4000           # of one measurement of rate
 CONCURRENT = 50
 HELD = (2000, 6000)
-PARTS = ("rate", "memory", "throughput", "denials", "syscalls")
+PARTS = ("rate", "memory", "throughput", "denials", "syscalls", "dns")
+DNS_PEERS = (peers.AksegressdDns, peers.Unbound)
+DNS_NAMES = 1000         # asked for in turn; they fit every cache
 
 
 class Network:
@@ -85,7 +87,7 @@ route add default via {peers.ADDRESS}""")
     def _start_dns(self):
         zone = self.directory / "zone"
         zone.write_text("@ 3600 SOA ns hostmaster 1 3600 3600 3600 3600\n@ 3600 NS ns\nns 3600 A 127.0.0.1\n" + "".join(
-            f"{name} 3600 A {address}\n" for name, address in peers.ORIGINS.items()))
+            f"{name} 3600 A {address}\n" for name, address in peers.ORIGINS.items()) + "* 3600 A 203.0.113.1\n")
         conf = self.directory / "nsd.conf"
         conf.write_text(f"""
 server:
@@ -298,6 +300,44 @@ def bench_syscalls(network, arguments):
             peer.stop()
 
 
+def dnsperf(network, peer, queries, *options):
+    """Two seconds of dnsperf, with the peer's CPU time."""
+    before = peer.cpu_seconds()
+    argv = network.client.command("dnsperf", "-s", peer.target[0], "-p", peer.target[1], "-d", queries, "-l", 2, "-c", 20, "-T", 1,
+                                  "-q", 200, *options)
+    output = subprocess.run([str(item) for item in argv], capture_output=True, text=True, check=True, timeout=60,
+                            preexec_fn=lab.die_with_parent).stdout
+    used = peer.cpu_seconds() - before
+    done = int(re.search(r"Queries completed:\s+(\d+)", output)[1])
+    lost = int(re.search(r"Queries lost:\s+(\d+)", output)[1])
+    return {"per_second": float(re.search(r"Queries per second:\s+([\d.]+)", output)[1]), "done": done, "lost": lost,
+            "latency_us": 1e6 * float(re.search(r"Average Latency \(s\):\s+([\d.]+)", output)[1]), "cpu_seconds": used,
+            "codes": re.search(r"Response codes:\s+(.*)", output)[1]}
+
+
+def bench_dns(network, arguments):
+    allowed, refused = network.directory / "allowed", network.directory / "refused"
+    allowed.write_text("".join(f"n{number}.{peers.ALLOWED_ZONE} A\n" for number in range(DNS_NAMES)))
+    refused.write_text("".join(f"n{number}.{peers.DENIED} A\n" for number in range(DNS_NAMES)))
+    columns = {
+        "queries/s": ("{:.0f}", lambda s: s["per_second"]),
+        "latency us": ("{:.0f}", lambda s: s["latency_us"]),
+        "CPU us/query": ("{:.2f}", lambda s: 1e6 * s["cpu_seconds"] / s["done"]),
+        "lost of 10000": ("{:.1f}", lambda s: 10000 * s["lost"] / (s["done"] + s["lost"])),
+    }
+    running = started(network, DNS_PEERS, arguments.program)
+    for title, queries, options in (("answers from the cache, UDP", allowed, ()),
+                                    ("answers from the cache, TCP", allowed, ("-m", "tcp")),
+                                    ("refusals, UDP", refused, ())):
+        for peer in running:
+            dnsperf(network, peer, queries, *options)  # caches fill
+        results = in_turn(running, arguments.rounds, lambda peer, queries=queries, options=options: dnsperf(
+            network, peer, queries, *options))
+        table(f"DNS: {title}, {DNS_NAMES} names", columns, results)
+        print("  " + "; ".join(f"{name}: {samples[-1]['codes']}" for name, samples in results.items()))
+    stop(running)
+
+
 def machine():
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     print(f"{os.cpu_count()} cores of {model[1] if model else 'unknown'}, Linux {os.uname().release}, "
@@ -316,7 +356,7 @@ def main():
     machine()
     with Network() as network:
         print(", ".join(f"{peer.name} {peer.version()}" for peer in (each(network) for each in (
-            peers.Aksegressd, peers.Squid, peers.Haproxy, peers.Nginx, peers.Sniproxy)) if peer.available()))
+            peers.Aksegressd, peers.Squid, peers.Haproxy, peers.Nginx, peers.Sniproxy, peers.Unbound)) if peer.available()))
         for part in arguments.parts or PARTS:
             globals()[f"bench_{part}"](network, arguments)
 

@@ -143,6 +143,54 @@ class AksegressdTransparent(Aksegressd):
         return self.network.client.listens(*self.target)
 
 
+class AksegressdDns(Aksegressd):
+    """The DNS listener alone; refusals are recorded in the file."""
+
+    name = "aksegressd-dns"
+    target = (ADDRESS, 53)
+    connect = False
+
+    def argv(self):
+        program, option, path = super().argv()
+        text = pathlib.Path(path).read_text()
+        text = "\n".join(line for line in text.split("\n") if "transparent:" not in line)
+        text = text.replace(f"proxy: {{ address: {self.target[0]}, port: 3128 }}", f"dns: {{ address: {self.target[0]} }}")
+        pathlib.Path(path).write_text(text)
+        return [program, option, path]
+
+
+class Unbound(Peer):
+    """A resolver with one thread that forwards one zone and refuses the rest."""
+
+    name = "unbound"
+    package = "unbound"
+    program = "/usr/sbin/unbound"
+    target = (ADDRESS, 5353)
+
+    def argv(self):
+        return [self.program, "-d", "-c", self.write("unbound.conf", f"""
+server:
+  interface: {ADDRESS}@5353
+  num-threads: 1
+  username: ""
+  chroot: ""
+  directory: "{self.directory}"
+  pidfile: ""
+  use-syslog: no
+  access-control: {CLIENTS} allow
+  do-not-query-localhost: no
+  module-config: "iterator"
+  incoming-num-tcp: 100
+  local-zone: "test." nodefault
+  local-zone: "{DENIED}." refuse
+forward-zone:
+  name: "{ALLOWED_ZONE}."
+  forward-addr: 127.0.0.1
+remote-control:
+  control-enable: no
+""")]
+
+
 class Squid(Peer):
     name = "squid"
     package = "squid-openssl"

@@ -50,15 +50,15 @@ static inline void dns_lab_on_alarm(const struct net_address *source, const stru
 }
 
 static const char dns_lab_clusters[] =
-        "  - { name: prod, sources: [127.0.0.0/24], cloud: AzurePublicCloud, location: westeurope, snat_pool: main,\n"
-        "      allow: ['https *.allowed.example:443', 'udp *.learned.example:123'] }\n"
+        "  - { name: prod, sources: [127.0.0.0/24, '2001:db8::/64'], cloud: AzurePublicCloud, location: westeurope,\n"
+        "      snat_pool: main, allow: ['https *.allowed.example:443', 'udp *.learned.example:123'] }\n"
         "  - { name: other, sources: [127.0.1.0/24], cloud: AzurePublicCloud, location: westeurope, snat_pool: main,\n"
         "      dns_filter: audit, private_destinations: [192.168.0.0/16] }\n";
 
 static inline void dns_lab_write_head(struct dns_lab *lab)
 {
         snprintf(lab->head, sizeof(lab->head),
-                 "listen: { dns: { address: %s } }\n"
+                 "listen: { dns: { address: '%s' } }\n"
                  "allowlist_dirs: [.]\n"
                  "resolver: { servers: ['%s'] }\n"
                  "timeouts: { resolve: %dms, inspect: %dms }\n"

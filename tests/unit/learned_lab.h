@@ -4,21 +4,17 @@
  */
 #pragma once
 
-#include <time.h>
-
 #include "base/clock.h"
 #include "policy/network_plan.h"
 #include "ruleset_lab.h"
 #include "traffic/learned_addresses.h"
 
+/* It stands still but for what a test adds, so that a time given to the kernel is just what was meant. */
 static uint64_t clock_offset_ms;
 
 uint64_t clock_monotonic_ms(void)
 {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + clock_offset_ms;
+        return UINT64_C(1000000000) + clock_offset_ms;
 }
 
 uint64_t clock_wall_us(void)

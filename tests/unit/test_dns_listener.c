@@ -274,6 +274,29 @@ static void a_wildcard_listener_answers_from_the_address_that_was_asked(void **s
         dns_lab_close(lab);
 }
 
+/* The same for IPv6, where the kernel would answer from whatever address it likes best. */
+static void an_ipv6_wildcard_listener_answers_from_the_address_that_was_asked(void **state)
+{
+        const struct in6_addr asked = { { { 0x20, 0x01, 0x0d, 0xb8, [15] = 0x53 } } };
+        const struct in6_addr client = { { { 0x20, 0x01, 0x0d, 0xb8, [15] = 0x10 } } };
+        static struct dns_bytes query;
+        static struct dns_reply reply;
+
+        (void)state;
+        own_network_add_ipv6(&asked);
+        own_network_add_ipv6(&client);
+        struct dns_lab *lab = dns_lab_open_at("::", false);
+        int fd = dns_lab_connect(lab, SOCK_DGRAM, "2001:db8::10", "[2001:db8::53]:53");
+        dns_lab_make_query(&query, 6, "a.allowed.example", DNS_TYPE_AAAA);
+        dns_lab_send(fd, &query);
+        dns_lab_receive(lab, fd, &reply);
+        assert_int_equal(dns_reply_answers(&reply), 1);
+        assert_int_equal(close(fd), 0);
+        dns_lab_end(lab);
+        assert_int_equal(dns_lab_count_records(lab, "\"completed\"", "\"2001:db8::10\"", NULL), 1);
+        dns_lab_close(lab);
+}
+
 static void too_many_queries_under_way_are_told_so(void **state)
 {
         enum { EXTRA = 50 };
@@ -384,6 +407,7 @@ int main(void)
                 cmocka_unit_test(a_stale_answer_is_told_with_a_short_ttl_while_it_is_refreshed),
                 cmocka_unit_test(what_the_kernel_cannot_learn_is_not_told),
                 cmocka_unit_test(a_wildcard_listener_answers_from_the_address_that_was_asked),
+                cmocka_unit_test(an_ipv6_wildcard_listener_answers_from_the_address_that_was_asked),
                 cmocka_unit_test(too_many_queries_under_way_are_told_so),
                 cmocka_unit_test(draining_answers_what_was_asked),
                 cmocka_unit_test(another_generation_judges_queries_to_come),

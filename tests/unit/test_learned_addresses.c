@@ -32,7 +32,7 @@ static void elements_arrive_with_their_time_and_the_name_they_come_from(void **s
         learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
         learned_lab_learn(learned, NULL, "ntp.a.com", "2001:4860::1", 600);
         const char *set = ruleset_lab_list("set", "learned.udp.123.prod.v4");
-        assert_holds(set, "elements = { 203.0.113.1 timeout 40m expires 39m");
+        assert_holds(set, "elements = { 203.0.113.1 timeout 40m expires ");
         assert_holds(set, "comment \"ntp.a.com\" }");
         assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:4860::1 timeout 40m");
         assert_holds(ruleset_lab_list("set", "learned.udp.124.second.v4"), "203.0.113.1");
@@ -143,6 +143,19 @@ static void what_is_covered_has_the_rule_s_protocol_and_port(void **state)
         learned_addresses_free(learned);
 }
 
+static enum learned_flow judge(const struct policy_lab *lab, struct learned_addresses *learned, const char *address)
+{
+        const struct net_endpoint destination = { .address = address_of(address), .port = 123 };
+        struct fqdn name;
+        enum learned_flow flow = learned_addresses_judge_flow(learned, lab->policy, policy_cluster_at(lab->policy, 0),
+                                                              POLICY_PROTOCOL_UDP, &destination, &name);
+
+        if (flow == LEARNED_FLOW_ALLOWED)
+                assert_string_equal(name.text, "ntp.a.com");
+        return flow;
+}
+
+/* New flows may use it no longer, old ones are judged by it for a day. */
 static void an_address_stays_for_its_ttl_and_a_while(void **state)
 {
         struct policy_lab *lab = *state;
@@ -156,9 +169,27 @@ static void an_address_stays_for_its_ttl_and_a_while(void **state)
                             "ntp.a.com");
         clock_offset_ms = (10 + 2 * KEEP_MINUTES) * MINUTE_MS + 1000;
         assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "203.0.113.1", 123), "");
+        learned_addresses_sweep(learned);
         assert_int_equal(learned_addresses_count(learned), 1);
+        assert_int_equal(judge(lab, learned, "203.0.113.1"), LEARNED_FLOW_ALLOWED);
+        clock_offset_ms += LEARNED_ADDRESSES_REMEMBER_MS;
+        assert_int_equal(judge(lab, learned, "203.0.113.1"), LEARNED_FLOW_UNKNOWN);
         learned_addresses_sweep(learned);
         assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
+static void a_flow_to_an_address_whose_names_are_no_longer_allowed_is_refused(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_int_equal(judge(lab, learned, "203.0.113.1"), LEARNED_FLOW_ALLOWED);
+        assert_int_equal(judge(lab, learned, "203.0.113.2"), LEARNED_FLOW_UNKNOWN);
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['udp ntp.b.com:123']\n");
+        assert_int_equal(judge(lab, learned, "203.0.113.1"), LEARNED_FLOW_REFUSED);
         learned_addresses_free(learned);
 }
 
@@ -236,8 +267,11 @@ static void the_next_daemon_takes_over_what_the_kernel_has(void **state)
         learned_addresses_recall(learned, count_known, &count);
         assert_int_equal(count, 4);
         learned_lab_apply(learned, lab->policy);
-        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 39m");
-        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:4860::1 timeout 39m");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout ");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:4860::1 timeout ");
+        assert_true(
+                knows(lab, learned, "ntp.a.com", "203.0.113.1", "2001:4860::1", 1400)); /* 25 minutes less a little */
+        assert_false(knows(lab, learned, "ntp.a.com", "203.0.113.1", "2001:4860::1", 1501));
         assert_holds(ruleset_lab_list("set", "learned.udp.22.prod.v4"), "comment \"x.git.com\" }");
         assert_string_equal(learned_lab_cover(learned, lab->policy, POLICY_PROTOCOL_UDP, "2001:4860::1", 123),
                             "ntp.a.com");
@@ -367,6 +401,7 @@ int main(void)
                 LAB_TEST(addresses_for_steered_ports_are_learned_too),
                 LAB_TEST(what_is_covered_has_the_rule_s_protocol_and_port),
                 LAB_TEST(an_address_stays_for_its_ttl_and_a_while),
+                LAB_TEST(a_flow_to_an_address_whose_names_are_no_longer_allowed_is_refused),
                 LAB_TEST(what_is_known_for_long_enough_needs_no_learning),
                 LAB_TEST(a_renewal_reaches_the_kernel),
                 LAB_TEST(the_next_daemon_takes_over_what_the_kernel_has),

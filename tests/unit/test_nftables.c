@@ -219,8 +219,7 @@ static void sources_without_a_table_are_an_error(void **state)
 static void a_table_of_another_version_is_replaced(void **state)
 {
         static const char *const old_tables[] = {
-                "'table inet aksegressd { set steered_ports { type ipv4_addr; }; chain ours { tcp dport 1 accept; }; "
-                "}'",
+                "'table inet aksegressd { set steered_ports { type ipv4_addr; }; chain ours { accept; }; }'",
                 "'table inet aksegressd { map clusters.v4 { type ipv4_addr : mark; }; }'",
                 "'table inet aksegressd { chain forward { type filter hook output priority 0; }; }'",
                 "'table inet aksegressd { set learned.udp.123.prod.v4 { type ipv4_addr; flags interval; }; }'",

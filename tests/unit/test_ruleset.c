@@ -67,8 +67,8 @@ static void steering_and_its_guards_are_in_place(void **state)
                 "type filter hook output priority raw; policy accept;",
                 "fib saddr type != local tcp sport @steered_ports notrack",
                 "type filter hook prerouting priority mangle; policy accept;",
-                "iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter packets 0 bytes 0 log prefix "
-                "\"platform-address\" group 27751 snaplen 1600 drop",
+                "iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter packets 0 bytes 0 ",
+                "log prefix \"platform-address\" group 27751 snaplen 1600 drop",
                 "meta nfproto ipv4 tcp dport @steered_ports tproxy ip to :15001 meta mark set 0x61656400 counter",
                 "meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :15001 meta mark set 0x61656400 counter",
                 "socket transparent 1 socket wildcard 0 meta mark set 0x61656400 accept",

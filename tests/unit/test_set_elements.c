@@ -156,10 +156,8 @@ static void a_refusal_names_the_element_and_leaves_all_as_it_was(void **state)
                 uint64_t timeout_ms;
                 int error;
         } rows[] = {
-                { "absent", "192.0.2.9", HOUR_MS, -ENOENT },
-                { "six", "192.0.2.9", HOUR_MS, -EINVAL },
-                { "ports", "192.0.2.9", HOUR_MS, -EINVAL },
-                { "four", "192.0.2.9", 0, -EINVAL },
+                { "absent", "192.0.2.9", HOUR_MS, -ENOENT },        { "six", "192.0.2.9", HOUR_MS, -EINVAL },
+                { "ports", "192.0.2.9", HOUR_MS, -EINVAL },         { "four", "192.0.2.9", 0, -EINVAL },
                 { long_name, "192.0.2.9", HOUR_MS, -ENAMETOOLONG },
         };
 
