@@ -1,6 +1,7 @@
 #include "records/decision.h"
 
 #include <assert.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,21 @@ void decision_set_rule(struct decision *decision, const char *feature, const cha
                 return;
         slash = strrchr(rule_file, '/');
         snprintf(decision->rule, sizeof(decision->rule), "%s:%u", slash != NULL ? slash + 1 : rule_file, rule_line);
+}
+
+enum decision_protocol decision_protocol_of_ip(uint8_t ip_protocol)
+{
+        switch (ip_protocol) {
+        case IPPROTO_TCP:
+                return DECISION_PROTOCOL_TCP;
+        case IPPROTO_UDP:
+                return DECISION_PROTOCOL_UDP;
+        case IPPROTO_ICMP:
+        case IPPROTO_ICMPV6:
+                return DECISION_PROTOCOL_ICMP;
+        default:
+                return DECISION_PROTOCOL_IP;
+        }
 }
 
 enum decision_class decision_class(const struct decision *decision)

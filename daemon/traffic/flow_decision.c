@@ -80,21 +80,6 @@ bool flow_decision_allows(const struct policy *policy, struct learned_addresses 
                learns(policy, cluster, &request);
 }
 
-static enum decision_protocol protocol_of(const struct flow *flow)
-{
-        switch (flow->protocol) {
-        case IPPROTO_TCP:
-                return DECISION_PROTOCOL_TCP;
-        case IPPROTO_UDP:
-                return DECISION_PROTOCOL_UDP;
-        case IPPROTO_ICMP:
-        case IPPROTO_ICMPV6:
-                return DECISION_PROTOCOL_ICMP;
-        default:
-                return DECISION_PROTOCOL_IP;
-        }
-}
-
 void flow_decision_describe(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow,
                             struct decision *ret)
 {
@@ -110,7 +95,7 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
                 .action = verdict.action == POLICY_AUDIT ? POLICY_AUDIT : POLICY_ALLOW,
                 .reason = REASON_COMPLETED,
                 .listener = DECISION_LISTENER_FORWARD,
-                .protocol = protocol_of(flow),
+                .protocol = decision_protocol_of_ip(flow->protocol),
                 .ip_protocol = flow->protocol,
                 .duration_ms = flow->duration_ms,
                 .bytes_out = flow->bytes_out,

@@ -29,21 +29,6 @@ static bool find_reason(const char *prefix, enum reason *ret)
         return false;
 }
 
-static enum decision_protocol protocol_of(const struct ip_packet *packet)
-{
-        switch (packet->protocol) {
-        case IPPROTO_TCP:
-                return DECISION_PROTOCOL_TCP;
-        case IPPROTO_UDP:
-                return DECISION_PROTOCOL_UDP;
-        case IPPROTO_ICMP:
-        case IPPROTO_ICMPV6:
-                return DECISION_PROTOCOL_ICMP;
-        default:
-                return DECISION_PROTOCOL_IP;
-        }
-}
-
 static bool is_tcp_or_udp(const struct ip_packet *packet)
 {
         return packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP;
@@ -52,7 +37,7 @@ static bool is_tcp_or_udp(const struct ip_packet *packet)
 /* What no rule allows, by what it is. */
 static enum reason refine(const struct ip_packet *packet)
 {
-        if (protocol_of(packet) == DECISION_PROTOCOL_ICMP)
+        if (decision_protocol_of_ip(packet->protocol) == DECISION_PROTOCOL_ICMP)
                 return REASON_ICMP;
         if (is_tcp_or_udp(packet) &&
             (packet->destination_port == DNS_PORT || packet->destination_port == DNS_OVER_TLS_PORT))
@@ -130,7 +115,7 @@ bool packet_decision_describe(const struct policy *policy, const char *prefix, c
                 .action = audited ? POLICY_AUDIT : POLICY_DENY,
                 .reason = reason == REASON_NO_NETWORK_RULE ? refine(packet) : reason,
                 .listener = DECISION_LISTENER_FORWARD,
-                .protocol = protocol_of(packet),
+                .protocol = decision_protocol_of_ip(packet->protocol),
                 .ip_protocol = packet->protocol,
                 .client = { packet->source, packet->source_port },
                 .original = { packet->destination, packet->destination_port },

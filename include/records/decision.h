@@ -110,6 +110,9 @@ enum decision_class {
         DECISION_CLASS_COUNT, /* must be last */
 };
 
+/* TCP, UDP and ICMP of either family by the number in the IP header; IP for all others. */
+enum decision_protocol decision_protocol_of_ip(uint8_t ip_protocol);
+
 /* Fills feature and rule from what a verdict says: both may be NULL. */
 void decision_set_rule(struct decision *decision, const char *feature, const char *rule_file, unsigned rule_line);
 
