@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from boot import shipped_sysctls
 from clients import read_all, read_until
 from lab import POOL_V4, POOL_V6, wait_for
 from network_origins import ECHO, ECHO_V6, OTHER_ECHO, GitServer, NtpServer, UdpClient, UdpEcho, ask, query_ntp
@@ -246,6 +247,35 @@ def test_quic_to_an_allowed_name_is_refused_at_once(daemon, lab, family):
     """A QUIC client is told by ICMP that UDP 443 is prohibited, and nothing of it leaves."""
     address = lab.zone.v6("mcr.microsoft.com") if family == 6 else lab.zone.v4("mcr.microsoft.com")
     assert refused(lab.spoke, address, 443) == REFUSED[family]
+
+
+@pytest.fixture(name="shipped_icmp_settings")
+def fixture_shipped_icmp_settings(lab):
+    """The settings about ICMP that are installed with the daemon, on the NVA."""
+    wanted = {key: value for key, value in shipped_sysctls().items() if "icmp" in key}
+    former = {key: lab.nva.run("sysctl", "-n", key, check=True).stdout.strip() for key in wanted}
+    lab.nva.run("sysctl", "-w", *(f"{key}={value}" for key, value in wanted.items()), check=True)
+    yield
+    lab.nva.run("sysctl", "-w", *(f"{key}={value}" for key, value in former.items()), check=True)
+
+
+@FAMILIES
+@pytest.mark.usefixtures("daemon", "shipped_icmp_settings")
+def test_each_of_many_refusals_is_told(lab, family):
+    """100 refused packets of one client within a second: it hears of each, and never waits for a timeout."""
+    for _ in range(100):
+        assert refused(lab.spoke, ECHO_OF[family]) == REFUSED[family]
+
+
+def test_a_tag_of_thousands_of_prefixes_is_opened(start_daemon, lab):
+    """12,000 prefixes, as many as the largest tag has, are in force when the daemon is ready, to the last one."""
+    prefixes = [f"20.{number >> 8}.{number & 255}.0/25" for number in range(9000)]
+    write_tags(lab, [*prefixes, *(f"2a01:111:{number:x}::/48" for number in range(3000)), f"{ECHO}/32", f"{ECHO_V6}/128"])
+    start_daemon(lambda config: (allow("udp tag:AzureMonitor:5000")(config), config.update(service_tags="tags.json")))
+    for address in (ECHO, ECHO_V6):
+        with UdpEcho(lab, address):
+            ask(lab.spoke, address)
+    assert refused(lab.spoke, OTHER_ECHO) == errno.EHOSTUNREACH
 
 
 def test_nobody_outside_can_begin_a_flow(start_daemon, lab):
