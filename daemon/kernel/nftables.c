@@ -131,6 +131,7 @@ static void each_object(const char *listing, object_fn on_object, void *context)
 struct change {
         FILE *stream;
         const char *table; /* the new one's text */
+        bool keeps_learned;
 };
 
 static bool is_chain(const char *kind)
@@ -150,7 +151,7 @@ static void empty_set(const char *kind, const char *name, void *context)
 {
         const struct change *change = context;
 
-        if (!is_chain(kind))
+        if (!is_chain(kind) && !(change->keeps_learned && strncmp(name, "learned.", strlen("learned.")) == 0))
                 fprintf(change->stream, "flush %s " TABLE " %s\n", kind, name);
 }
 
@@ -162,22 +163,43 @@ static void delete_left_over(const char *kind, const char *name, void *context)
                 fprintf(change->stream, "delete %s " TABLE " %s\n", kind, name);
 }
 
+/* Adding first keeps the deletion from failing where the element has just run out. A set that goes takes its own along. */
+static void delete_stale(const char *set, const struct net_address *address, void *sink)
+{
+        const struct change *change = sink;
+        char text[NET_ADDRESS_TEXT_SIZE];
+
+        if (!stays(change, "set", set))
+                return;
+        net_address_format(address, text);
+        fprintf(change->stream,
+                "add element " TABLE " %s { %s timeout 1s }\n"
+                "delete element " TABLE " %s { %s }\n",
+                set, text, set, text);
+}
+
 /*
  * A table replaced as a whole would be noticed: the hooks of a new chain are registered one after the other, and a SYN that
  * passed the new chain before the change and the old one after it would be steered by neither. So rules and elements go, what
  * nothing refers to then is deleted, and the new text adds to what is left.
  */
-static char *format_change(const char *listing, char *table)
+static char *format_change(const char *listing, char *table, const struct ruleset_facts *facts)
 {
         char *text = NULL;
         size_t length;
-        struct change change = { .stream = open_memstream(&text, &length), .table = table };
+        struct change change = { .stream = open_memstream(&text, &length),
+                                 .table = table,
+                                 .keeps_learned = facts != NULL && facts->each_stale != NULL };
 
-        if (change.stream == NULL) {
+        if (change.stream == NULL || table == NULL) {
+                if (change.stream != NULL)
+                        free(finish(change.stream, &text));
                 free(table);
                 return NULL;
         }
         fputs("flush table " TABLE "\n", change.stream);
+        if (change.keeps_learned)
+                facts->each_stale(delete_stale, &change, facts->context);
         each_object(listing, empty_set, &change);
         each_object(listing, delete_left_over, &change);
         fputs(table, change.stream);
@@ -199,18 +221,22 @@ static int run_text(char *commands, char *error, size_t error_size)
 
 int nftables_apply(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size)
 {
+        bool keeps_learned = facts != NULL && facts->each_stale != NULL;
         char *listing = NULL;
         int r = run("list table " TABLE "\n", &listing, error, error_size);
 
         if (r == 0) {
-                r = run_text(format_change(listing, format_table(policy, facts)), error, error_size);
+                r = run_text(format_change(listing, format_table(policy, facts), facts), error, error_size);
                 if (r < 0 && r != -EPERM)
                         log_warning("%s: table " TABLE " cannot be changed as it is, replacing it", error);
         }
         free(listing);
-        if (r == 0 || r == -EPERM)
+        if (r == 0)
+                return keeps_learned ? 0 : 1;
+        if (r == -EPERM)
                 return r;
-        return run_text(prepend(replacing, format_table(policy, facts)), error, error_size);
+        r = run_text(prepend(replacing, format_table(policy, facts)), error, error_size);
+        return r < 0 ? r : 1;
 }
 
 int nftables_apply_sources(const struct policy *policy, const struct ruleset_facts *facts, char *error,

@@ -1,6 +1,5 @@
 #include "kernel/ruleset.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "policy/config.h"
@@ -36,6 +35,9 @@ static const char untracked_chains[] = "        chain untracked_prerouting {\n"
  * TIME_WAIT, and the half-open connection that an ACK completes (which `socket wildcard` cannot judge). The socket match
  * is for connections whose port a reload took from the set. tproxy finding no listener ends its rule: the packet goes on
  * to the forward chain and is refused there, so nothing gets through while no daemon runs.
+ *
+ * Nobody is answered whose address is not where the packet came from, nor who dials a client from outside: the listener
+ * would speak to a third party, or with the client's address.
  */
 static const char steering_chain[] =
         "        chain prerouting {\n"
@@ -43,6 +45,9 @@ static const char steering_chain[] =
         "                iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter " LOG_TO_GROUP " drop\n"
         "                meta l4proto != tcp accept\n"
         "                fib daddr type local accept\n"
+        "                tcp flags & (syn | ack) == syn fib saddr . iif oif missing accept\n"
+        "                ip daddr @sources.v4 ip saddr != @sources.v4 accept\n"
+        "                ip6 daddr @sources.v6 ip6 saddr != @sources.v6 accept\n"
         "                meta nfproto ipv4 tcp dport @steered_ports tproxy ip to :%u meta mark set 0x%x counter "
         "accept\n"
         "                meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :%u meta mark set 0x%x counter "
@@ -221,6 +226,7 @@ static void print_sets(FILE *stream, const struct policy *policy)
         print_steered_set(stream, policy);
         for (size_t family = 0; family < NETWORK_FAMILIES; family++) {
                 print_cluster_map(stream, plan, family);
+                print_interval_set(stream, "sources", family, &plan->sources[family]);
                 print_special_set(stream, "special", family, false);
         }
         print_special_set(stream, "embedded", NETWORK_IPV6, true);
@@ -332,7 +338,10 @@ static void print_cluster_chain(FILE *stream, const struct network_cluster *clus
         fputs("        }\n", stream);
 }
 
-/* What a conntrack entry does not know is let in by its first packet only: a flow has its source address from there. */
+/*
+ * What a conntrack entry does not know is let in by its first packet only: a flow has its source address from there. What has
+ * no entry at all (bad checksums, odd ICMP, another table's notrack) could have neither mark nor source address.
+ */
 static void print_forward_chain(FILE *stream)
 {
         fprintf(stream,
@@ -340,7 +349,10 @@ static void print_forward_chain(FILE *stream)
                 "                type filter hook forward priority filter; policy drop;\n"
                 "                ct state established,related ct mark & 0x%x == 0x%x accept\n",
                 RULESET_FLOW_MASK, RULESET_FLOW_MARK);
+        print_refusal(stream, "ip daddr @sources.v4 ip saddr != @sources.v4 ", RULESET_LOG_UNKNOWN_SOURCE);
+        print_refusal(stream, "ip6 daddr @sources.v6 ip6 saddr != @sources.v6 ", RULESET_LOG_UNKNOWN_SOURCE);
         print_refusal(stream, "tcp dport @steered_ports ", RULESET_LOG_NOT_PROXIED);
+        print_refusal(stream, "ct state invalid,untracked ", RULESET_LOG_NO_FLOW);
         print_refusal(stream, "meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn ", RULESET_LOG_NO_FLOW);
         fputs("                ip saddr vmap @clusters.v4\n"
               "                ip6 saddr vmap @clusters.v6\n",
@@ -349,9 +361,14 @@ static void print_forward_chain(FILE *stream)
         fputs("        }\n", stream);
 }
 
+/* Not told: who is outside (a reset would carry the client's address), and who is not where the packet came from. */
 static void print_refuse_chain(FILE *stream, enum config_refuse_with refuse_with)
 {
-        fputs("        chain refuse {\n", stream);
+        fputs("        chain refuse {\n"
+              "                ip daddr @sources.v4 ip saddr != @sources.v4 counter drop\n"
+              "                ip6 daddr @sources.v6 ip6 saddr != @sources.v6 counter drop\n"
+              "                fib saddr . iif oif missing counter drop\n",
+              stream);
         switch (refuse_with) {
         case CONFIG_REFUSE_WITH_RESET:
                 fputs("                meta l4proto tcp counter reject with tcp reset\n"
@@ -476,8 +493,9 @@ static void print_source_chains(FILE *stream, const struct policy *policy, const
                 "        chain source_guard {\n"
                 "                type filter hook postrouting priority srcnat + 10; policy accept;\n"
                 "                ct mark & 0x%x == 0x%x ct direction original ct status & snat == 0 counter drop\n"
+                "                meta mark 0x%x ct state invalid,untracked counter drop\n"
                 "        }\n",
-                RULESET_FLOW_MASK, RULESET_FLOW_MARK);
+                RULESET_FLOW_MASK, RULESET_FLOW_MARK, RULESET_FORWARDING_MARK);
 }
 
 void ruleset_print_sources(FILE *stream, const struct policy *policy, const struct ruleset_facts *facts)
@@ -492,17 +510,6 @@ void ruleset_print_sources(FILE *stream, const struct policy *policy, const stru
                 snprintf(before_rule, sizeof(before_rule), "add rule " TABLE " pass.%s ", plan->clusters[i].name);
                 print_pass_rules(stream, policy, i, facts, before_rule);
         }
-}
-
-/* Elements of learned sets are commands of their own, behind the table: there may be very many. */
-static void print_learned(const char *set, const struct ruleset_element *element, void *context)
-{
-        char text[NET_ADDRESS_TEXT_SIZE];
-        FILE *stream = context;
-
-        fprintf(stream, "add element " TABLE " %s { %s timeout %" PRIu64 "ms comment \"%.*s\" }\n", set,
-                net_address_format(&element->address, text), element->timeout_ms, RULESET_COMMENT_MAX,
-                element->comment);
 }
 
 void ruleset_print(FILE *stream, const struct policy *policy, const struct ruleset_facts *facts)
@@ -524,6 +531,4 @@ void ruleset_print(FILE *stream, const struct policy *policy, const struct rules
                 print_cluster_chain(stream, &plan->clusters[i]);
         print_forward_chain(stream);
         fputs("}\n", stream);
-        if (facts != NULL && facts->each_learned != NULL)
-                facts->each_learned(print_learned, stream, facts->context);
 }

@@ -208,10 +208,10 @@ enum policy_action policy_decide_answer(const struct policy *policy, const struc
                 return POLICY_ALLOW;
         if (*ret_reason == REASON_PLATFORM_ADDRESS)
                 return POLICY_DENY;
-        if (cluster->config->dns_filter == CONFIG_DNS_FILTER_OFF || policy_forward_zone_of(policy, name) != NULL) {
+        if (policy_dns_filter(cluster) == CONFIG_DNS_FILTER_OFF || policy_forward_zone_of(policy, name) != NULL) {
                 *ret_reason = REASON_COMPLETED;
                 hint[0] = '\0';
                 return POLICY_ALLOW;
         }
-        return cluster->config->dns_filter == CONFIG_DNS_FILTER_AUDIT ? POLICY_AUDIT : POLICY_DENY;
+        return policy_dns_filter(cluster) == CONFIG_DNS_FILTER_AUDIT ? POLICY_AUDIT : POLICY_DENY;
 }

@@ -42,6 +42,15 @@ const struct config_forward_zone *policy_forward_zone_of(const struct policy *po
         return NULL;
 }
 
+enum config_dns_filter policy_dns_filter(const struct policy_cluster *cluster)
+{
+        enum config_dns_filter filter = cluster->config->dns_filter;
+
+        return filter == CONFIG_DNS_FILTER_ENFORCE && cluster->config->mode == CONFIG_MODE_AUDIT
+                       ? CONFIG_DNS_FILTER_AUDIT
+                       : filter;
+}
+
 static void deny_name(const struct policy *policy, const struct policy_cluster *cluster, const struct fqdn *name,
                       struct policy_verdict *ret)
 {
@@ -51,7 +60,7 @@ static void deny_name(const struct policy *policy, const struct policy_cluster *
                 ret->reason = REASON_NO_RULE;
                 policy_hint_write(policy, cluster, &request, ret->hint);
         }
-        ret->action = cluster->config->dns_filter == CONFIG_DNS_FILTER_AUDIT ? POLICY_AUDIT : POLICY_DENY;
+        ret->action = policy_dns_filter(cluster) == CONFIG_DNS_FILTER_AUDIT ? POLICY_AUDIT : POLICY_DENY;
 }
 
 void policy_decide_query(const struct policy *policy, const struct policy_cluster *cluster, const struct fqdn *name,
@@ -66,7 +75,7 @@ void policy_decide_query(const struct policy *policy, const struct policy_cluste
                 ret->reason = REASON_UNKNOWN_SOURCE;
                 return;
         }
-        if (cluster->config->dns_filter == CONFIG_DNS_FILTER_OFF)
+        if (policy_dns_filter(cluster) == CONFIG_DNS_FILTER_OFF)
                 return;
         if (policy_forward_zone_of(policy, name) != NULL) {
                 ret->feature = "forward_zones";

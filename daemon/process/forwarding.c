@@ -29,6 +29,7 @@
 struct forwarding {
         struct forwarding_shared shared;
         const struct generation *generation; /* borrowed: the one in force */
+        const struct policy *applied;        /* borrowed: whose sets the kernel has; NULL: not known */
         struct learned_addresses *learned;
         struct learned_school *school;
         struct name_refresher *refresher;
@@ -44,7 +45,7 @@ struct forwarding {
 
 /* What a policy's ruleset depends on beside it. */
 struct facts {
-        struct learned_for_policy what;
+        struct learned_change change;
         const struct address_watch *address_watch;
 };
 
@@ -55,22 +56,25 @@ static bool is_present(const struct net_address *address, void *context)
         return address_watch_has(facts->address_watch, address);
 }
 
-static void each_learned(ruleset_element_fn on_element, void *sink, void *context)
+static void each_stale(ruleset_element_fn on_element, void *sink, void *context)
 {
         const struct facts *facts = context;
 
-        learned_addresses_each(on_element, sink, &facts->what);
+        learned_addresses_each_stale(on_element, sink, &facts->change);
 }
 
 typedef int (*apply_fn)(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size);
 
+/* Returns as apply does. */
 static int apply_with_facts(const struct forwarding *forwarding, const struct policy *policy, apply_fn apply,
                             char *error, size_t error_size)
 {
-        struct facts facts = { .what = { forwarding->learned, policy },
+        struct facts facts = { .change = { forwarding->learned, forwarding->applied, policy },
                                .address_watch = forwarding->shared.address_watch };
+        bool keeps_learned = forwarding->applied != NULL &&
+                             learned_addresses_count_stale(&facts.change) <= LEARNED_ADDRESSES_MAX_STALE;
         const struct ruleset_facts ruleset_facts = { .is_present = is_present,
-                                                     .each_learned = each_learned,
+                                                     .each_stale = keeps_learned ? each_stale : NULL,
                                                      .context = &facts };
 
         return apply(policy, &ruleset_facts, error, error_size);
@@ -114,13 +118,22 @@ static int apply_barrier(struct forwarding *forwarding, const struct config *con
         return 0;
 }
 
-/* The barrier lets only marked packets pass, so the table that marks them comes before it. */
-static int apply_table_and_barrier(struct forwarding *forwarding, const struct policy *policy, char *error,
-                                   size_t error_size)
+/*
+ * The barrier lets only marked packets pass, so the table that marks them comes before it. Learned addresses are put into the
+ * sets last: libnftables would need seconds for many.
+ */
+static int apply_policy(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
 {
+        struct learned_change change = { forwarding->learned, forwarding->applied, policy };
         int r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
 
-        return r < 0 ? r : apply_barrier(forwarding, policy_config(policy), error, error_size);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                change.former = NULL;
+        forwarding->applied = policy;
+        (void)learned_addresses_fill(&change); /* It logs; what is missing comes with the next answers. */
+        return apply_barrier(forwarding, policy_config(policy), error, error_size);
 }
 
 int forwarding_apply(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
@@ -134,12 +147,15 @@ int forwarding_apply(struct forwarding *forwarding, const struct policy *policy,
         if (policy != former) /* What was added belongs to the sets of that one. */
                 (void)learned_addresses_commit(forwarding->learned);
         r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
-        if (r < 0)
-                return r;
-        r = apply_table_and_barrier(forwarding, policy, error, error_size);
-        if (r < 0 && policy != former && apply_table_and_barrier(forwarding, former, again, sizeof(again)) < 0)
+        if (r >= 0)
+                r = apply_policy(forwarding, policy, error, error_size);
+        if (r >= 0)
+                return 0;
+        if (policy != former && apply_policy(forwarding, former, again, sizeof(again)) < 0)
                 log_error("cannot put the former kernel rules back: %s", again);
-        return r < 0 ? r : 0;
+        if (forwarding->applied == policy && policy != former)
+                forwarding->applied = NULL;
+        return r;
 }
 
 /* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
@@ -147,7 +163,10 @@ static int on_table_gone(void *context)
 {
         struct forwarding *forwarding = context;
         char error[ERROR_SIZE];
-        int r = forwarding_apply(forwarding, generation_policy(forwarding->generation), error, sizeof(error));
+        int r;
+
+        forwarding->applied = NULL;
+        r = forwarding_apply(forwarding, generation_policy(forwarding->generation), error, sizeof(error));
 
         if (r < 0)
                 log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "kernel/set_elements.h"
 #include "policy/network_plan.h"
+#include "traffic/learned_sets.h"
 #include "traffic/learned_table.h"
 
 /* Added, not committed. */
@@ -17,6 +18,7 @@ struct pending {
         struct fqdn name;
         struct net_address address;
         uint64_t until_ms;
+        uint64_t element_until_ms;
 };
 
 struct learned_addresses {
@@ -26,6 +28,7 @@ struct learned_addresses {
         struct pending *pending;       /* owned */
         size_t pending_count;
         size_t pending_capacity;
+        bool in_trouble; /* something was not kept, which is said once: clients can cause it */
 };
 
 int learned_addresses_new(bool kernel, struct learned_addresses **ret)
@@ -107,6 +110,16 @@ struct addition {
         int result;
 };
 
+/* An address that another name has, too, stays for as long as that one wants it. */
+static uint64_t element_until(const struct addition *addition, const struct network_service *service)
+{
+        const struct pending *pending = &addition->pending;
+        uint64_t until_ms = learned_sets_until(addition->learned->table, addition->learned->policy, pending->cluster,
+                                               &pending->address, service, clock_monotonic_ms());
+
+        return until_ms > pending->until_ms ? until_ms : pending->until_ms;
+}
+
 static void on_service(const struct network_service *service, void *context)
 {
         struct addition *addition = context;
@@ -118,7 +131,8 @@ static void on_service(const struct network_service *service, void *context)
                 return;
         ruleset_learned_set(service, addition->pending.cluster, addition->pending.address.family,
                             addition->pending.set);
-        learned->pending[learned->pending_count++] = addition->pending;
+        learned->pending[learned->pending_count] = addition->pending;
+        learned->pending[learned->pending_count++].element_until_ms = element_until(addition, service);
 }
 
 static int add_for_cluster(struct learned_addresses *learned, const struct policy_cluster *cluster,
@@ -190,11 +204,11 @@ static int put_into_kernel(struct learned_addresses *learned)
                 const struct pending *pending = &learned->pending[i];
                 elements[i] = (struct set_element){ .set = pending->set,
                                                     .address = pending->address,
-                                                    .timeout_ms = pending->until_ms - now_ms,
+                                                    .timeout_ms = pending->element_until_ms - now_ms,
                                                     .comment = pending->name.text };
         }
         int r = set_elements_put(learned->elements, elements, count, &refused);
-        if (r < 0)
+        if (r < 0 && !learned->in_trouble)
                 log_error("learned addresses: set %s of table inet aksegressd: %s; clients are not told of them",
                           refused < count ? elements[refused].set : "?", strerror(-r));
         free(elements);
@@ -215,7 +229,7 @@ static int put_into_table(struct learned_addresses *learned)
                 if (r < 0)
                         result = r;
         }
-        if (result < 0)
+        if (result < 0 && !learned->in_trouble)
                 log_error("learned addresses: %s; clients are not told of further ones",
                           result == -ENOSPC ? "the table is full" : strerror(-result));
         return result;
@@ -232,6 +246,9 @@ int learned_addresses_commit(struct learned_addresses *learned)
         if (r == 0)
                 r = put_into_table(learned);
         learned->pending_count = 0;
+        if (r == 0 && learned->in_trouble)
+                log_info("learned addresses are kept again");
+        learned->in_trouble = r < 0;
         return r;
 }
 
@@ -303,50 +320,96 @@ void learned_addresses_take_over(struct learned_addresses *learned)
                 take_over_cluster(learned, &plan->clusters[i]);
 }
 
-/* What the sets of a policy are to hold. */
+/* Changing the policy. */
 
-struct telling {
-        const struct learned_for_policy *what;
-        ruleset_element_fn on_element;
+struct stale_telling {
+        ruleset_element_fn on_element; /* NULL: only count */
         void *sink;
-        uint64_t now_ms;
-        const struct policy_cluster *cluster; /* of the fact that is told */
-        struct ruleset_element element;
+        size_t count;
 };
 
-static void on_service_to_tell(const struct network_service *service, void *context)
+static void on_stale(const char *set, const struct learned_fact *fact, void *context)
 {
-        struct telling *telling = context;
-        char set[RULESET_SET_NAME_SIZE];
+        struct stale_telling *telling = context;
 
-        ruleset_learned_set(service, policy_cluster_name(telling->cluster), telling->element.address.family, set);
-        telling->on_element(set, &telling->element, telling->sink);
+        telling->count++;
+        if (telling->on_element != NULL)
+                telling->on_element(set, &fact->address, telling->sink);
 }
 
-static bool on_fact_to_tell(const struct learned_fact *fact, void *context)
+void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, const struct learned_change *change)
 {
-        struct telling *telling = context;
-        const struct policy *policy = telling->what->policy;
-        struct fqdn name;
+        struct stale_telling telling = { .on_element = on_element, .sink = sink };
 
-        telling->cluster = policy_cluster_named(policy, fact->cluster);
-        if (telling->cluster == NULL || fqdn_from_text(fact->name, &name) < 0 ||
-            !is_permitted(policy, telling->cluster, &fact->address))
-                return true;
-        telling->element = (struct ruleset_element){ .address = fact->address,
-                                                     .timeout_ms = fact->until_ms - telling->now_ms,
-                                                     .comment = fact->name };
-        policy_each_service_of_name(policy, telling->cluster, &name, on_service_to_tell, telling);
-        return true;
+        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
+                              &telling);
 }
 
-void learned_addresses_each(ruleset_element_fn on_element, void *sink, const struct learned_for_policy *what)
+size_t learned_addresses_count_stale(const struct learned_change *change)
 {
-        struct telling telling = {
-                .what = what, .on_element = on_element, .sink = sink, .now_ms = clock_monotonic_ms()
-        };
+        struct stale_telling telling = { 0 };
 
-        learned_table_each(what->learned->table, telling.now_ms, on_fact_to_tell, &telling);
+        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
+                              &telling);
+        return telling.count;
+}
+
+/* Elements on their way into the kernel, some at a time. */
+struct filling {
+        struct learned_addresses *learned;
+        uint64_t now_ms;
+        size_t count;
+        struct set_element elements[SET_ELEMENTS_PER_TRANSACTION];
+        char sets[SET_ELEMENTS_PER_TRANSACTION][RULESET_SET_NAME_SIZE];
+        int result;
+};
+
+static void fill_now(struct filling *filling)
+{
+        size_t refused;
+        int r = filling->count == 0
+                        ? 0
+                        : set_elements_put(filling->learned->elements, filling->elements, filling->count, &refused);
+
+        filling->count = 0;
+        if (r < 0)
+                filling->result = r;
+}
+
+/* The texts of a fact stay while the table is walked; commits, which change it, are this thread's. */
+static void on_missing(const char *set, const struct learned_fact *fact, void *context)
+{
+        struct filling *filling = context;
+        size_t index = filling->count++;
+
+        memcpy(filling->sets[index], set, strlen(set) + 1);
+        filling->elements[index] = (struct set_element){ .set = filling->sets[index],
+                                                         .address = fact->address,
+                                                         .timeout_ms = fact->until_ms - filling->now_ms,
+                                                         .comment = fact->name };
+        if (filling->count == SET_ELEMENTS_PER_TRANSACTION)
+                fill_now(filling);
+}
+
+int learned_addresses_fill(const struct learned_change *change)
+{
+        struct filling *filling = calloc(1, sizeof(*filling));
+        int r = -ENOMEM;
+
+        if (filling != NULL) {
+                filling->learned = change->learned;
+                filling->now_ms = clock_monotonic_ms();
+                learned_sets_each_new(change->learned->table, change->former, change->policy, filling->now_ms,
+                                      on_missing, filling);
+                fill_now(filling);
+                r = filling->result;
+        }
+        free(filling);
+        if (r < 0)
+                log_error("learned addresses could not all be put back into the kernel's sets: %s; they come with the "
+                          "next answers",
+                          strerror(-r));
+        return r;
 }
 
 /* Asking. */

@@ -21,7 +21,8 @@ char *nftables_ruleset_format(const struct policy *policy, const struct ruleset_
  * goes on for every packet meanwhile. What does not belong to the policy any more is removed. Only a table that cannot be
  * changed so (of another version) is replaced as a whole.
  *
- * Returns 0, or -Exxx with libnftables' words in error; the table is as it was then.
+ * Returns 0: learned sets have what they had, less what is stale; 1: they are empty; or -Exxx with libnftables' words in
+ * error: the table is as it was.
  */
 MUST_CHECK int nftables_apply(const struct policy *policy, const struct ruleset_facts *facts, char *error,
                               size_t error_size);

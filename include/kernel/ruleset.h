@@ -44,23 +44,15 @@
 #define RULESET_LOG_NO_SOURCE "snat-unavailable"
 
 #define RULESET_SET_NAME_SIZE 160
-#define RULESET_COMMENT_MAX 128 /* bytes, nft's limit; longer comments are cut */
 
-/* One element of a set of learned addresses. */
-struct ruleset_element {
-        struct net_address address;
-        uint64_t timeout_ms;
-        const char *comment; /* the name it was learned from */
-};
-
-typedef void (*ruleset_element_fn)(const char *set, const struct ruleset_element *element, void *context);
+typedef void (*ruleset_element_fn)(const char *set, const struct net_address *address, void *sink);
 
 /* What the ruleset depends on beside the policy. */
 struct ruleset_facts {
         /* Whether a pool address is on a network interface; NULL: all are. */
         bool (*is_present)(const struct net_address *address, void *context);
-        /* Calls back for each learned address of each set; NULL: there is none. */
-        void (*each_learned)(ruleset_element_fn on_element, void *sink, void *context);
+        /* Calls back for each learned address that the policy's sets are not to hold any more; NULL: they are emptied. */
+        void (*each_stale)(ruleset_element_fn on_element, void *sink, void *context);
         void *context;
 };
 
@@ -68,7 +60,7 @@ struct ruleset_facts {
 void ruleset_learned_set(const struct network_service *service, const char *cluster, int family,
                          char name[RULESET_SET_NAME_SIZE]);
 
-/* Prints "table inet aksegressd { … }" with every set, element, chain and rule. */
+/* Prints "table inet aksegressd { … }" with every set, chain and rule, and every element but learned ones. */
 void ruleset_print(FILE *stream, const struct policy *policy, const struct ruleset_facts *facts);
 
 /* Prints commands that replace just what depends on the pool addresses that are present. The table must be there. */

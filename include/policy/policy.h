@@ -104,9 +104,9 @@ void policy_decide(const struct policy *policy, const struct policy_cluster *clu
 
 /*
  * Decides whether a client may have a name resolved: some rule of the cluster, application or network alike, allows the name
- * at some port, and no deny rule takes that back. The cluster's dns_filter is in the answer: audit makes of a refusal
- * POLICY_AUDIT, off allows every name without a rule. Names in a forward zone are allowed (feature "forward_zones"). Writes
- * the whole verdict; rule and hint are the first that fits.
+ * at some port, and no deny rule takes that back. The cluster's dns_filter is in the answer: audit (of an
+ * audited cluster, too) makes of a refusal POLICY_AUDIT, off allows every name without a rule. Names in a forward zone are
+ * allowed (feature "forward_zones"). Writes the whole verdict; rule and hint are of one that fits.
  */
 void policy_decide_query(const struct policy *policy, const struct policy_cluster *cluster, const struct fqdn *name,
                          struct policy_verdict *ret);

@@ -67,6 +67,9 @@ struct policy {
 
 size_t policy_cloud_index(enum rule_cloud cloud);
 
+/* What the DNS listener does with what the rules refuse: in an audited cluster at most an audit. */
+enum config_dns_filter policy_dns_filter(const struct policy_cluster *cluster);
+
 /* The values a cluster has for a parameter; *ret_count 0: none. */
 const struct config_text *policy_cluster_values(const struct policy_cluster *cluster, struct rule_span name,
                                                 size_t *ret_count);

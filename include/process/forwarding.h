@@ -45,7 +45,7 @@ MUST_CHECK int forwarding_start(struct forwarding *forwarding, char *error, size
 
 /*
  * The kernel goes over to another policy; the rest follows with forwarding_use, or forwarding_apply with the former policy
- * takes it back. Returns 0, or -Exxx with a sentence in error: the kernel has what it had.
+ * takes it back: until then the policy is borrowed. Returns 0, or -Exxx with a sentence in error: the kernel has what it had.
  */
 MUST_CHECK int forwarding_apply(struct forwarding *forwarding, const struct policy *policy, char *error,
                                 size_t error_size);

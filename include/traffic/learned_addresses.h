@@ -66,12 +66,24 @@ int learned_addresses_commit(struct learned_addresses *learned);
 /* To be called now and then: forgets what has run out. */
 void learned_addresses_sweep(struct learned_addresses *learned);
 
-/* What a policy's sets are to hold, for ruleset_facts.each_learned: the context of that must be a learned_for_policy. */
-struct learned_for_policy {
+/*
+ * What of the sets must go when the kernel changes from one policy to another, for ruleset_facts.each_stale (whose context
+ * this is); more than LEARNED_ADDRESSES_MAX_STALE are better emptied and filled again.
+ */
+#define LEARNED_ADDRESSES_MAX_STALE 2000
+struct learned_change {
         struct learned_addresses *learned;
+        const struct policy *former;
         const struct policy *policy;
 };
-void learned_addresses_each(ruleset_element_fn on_element, void *sink, const struct learned_for_policy *what);
+void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, const struct learned_change *change);
+size_t learned_addresses_count_stale(const struct learned_change *change);
+
+/*
+ * When the kernel has the policy's sets: fills in what they lack, which is all that is known where former is NULL. Returns 0
+ * or -Exxx (logged): what is missing comes with the next answers.
+ */
+int learned_addresses_fill(const struct learned_change *change);
 
 /* Any thread. */
 

@@ -31,7 +31,7 @@ typedef void (*learned_lesson_fn)(bool known, void *context);
 
 /*
  * For one worker: base is its event loop. Returns 0 or -Exxx. _free takes NULL, and waits for a lesson that is being learned
- * just then; lessons end without a callback.
+ * just then; lessons end without a callback. Not from within on_known.
  */
 MUST_CHECK int learned_teacher_new(struct learned_school *school, struct event_base *base,
                                    struct learned_teacher **ret);
