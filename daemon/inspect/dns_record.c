@@ -1,5 +1,7 @@
 #include "inspect/dns_record.h"
 
+#include "inspect/dns_message.h"
+
 #include <stddef.h>
 
 /*
@@ -67,7 +69,9 @@ bool dns_record_read(struct byte_cursor *cursor, struct dns_record *ret)
 
 uint32_t dns_record_ttl_s(const struct dns_record *record)
 {
-        return record->ttl > INT32_MAX ? 0 : record->ttl;
+        if (record->ttl > INT32_MAX)
+                return 0; /* RFC 2181 8 */
+        return record->ttl < DNS_MESSAGE_MAX_TTL_S ? record->ttl : DNS_MESSAGE_MAX_TTL_S;
 }
 
 bool dns_record_is_of(const uint8_t *message, const struct dns_record *record, const struct dns_name *name)

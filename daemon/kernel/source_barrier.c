@@ -206,7 +206,7 @@ static bool was_not_there(int code)
 /* How a kernel without IPv6 answers. */
 static bool family_is_off(uint8_t family, int code)
 {
-        return family == AF_INET6 && (code == -EAFNOSUPPORT || code == -EOPNOTSUPP);
+        return family == AF_INET6 && (code == -EAFNOSUPPORT || code == -EOPNOTSUPP || code == -EACCES);
 }
 
 static int remove_unwanted(const struct prefixes *present, const struct net_prefix *wanted, size_t count)
@@ -256,7 +256,7 @@ static int add_missing(const struct prefixes *present, uint8_t family, const str
                 int r = change_prefix(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &wanted[i]);
                 if (r < 0 && r != -EEXIST)
                         return r;
-                was_missing = true;
+                was_missing = was_missing || r == 0;
         }
         return was_missing ? 1 : 0;
 }

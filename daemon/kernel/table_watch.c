@@ -38,6 +38,7 @@ static int on_message(const struct nlmsghdr *header, void *context)
 /* The answer comes as any other message: the table, which means nothing to on_message, or the error ENOENT. */
 static void ask(struct table_watch *watch)
 {
+        static const struct timeval delay = { .tv_sec = RETRY_S };
         char bytes[256] __attribute__((aligned(NLMSG_ALIGNTO)));
         struct nlmsghdr *header = mnl_nlmsg_put_header(bytes);
         struct nfgenmsg *message;
@@ -51,9 +52,11 @@ static void ask(struct table_watch *watch)
         mnl_attr_put_strz(header, NFTA_TABLE_NAME, watch->table);
         watch->changed = false;
         r = netlink_watch_send(watch->messages, header);
-        if (r < 0)
-                log_error("whether the nftables table inet %s is still there could not be asked: %s", watch->table,
-                          strerror(-r));
+        if (r == 0)
+                return;
+        log_error("whether the nftables table inet %s is still there could not be asked: %s; asking again",
+                  watch->table, strerror(-r));
+        event_add(watch->retry, &delay);
 }
 
 /* What was lost may have told of a change, or been the answer. */

@@ -21,7 +21,9 @@
 
 #define ERROR_SIZE 512
 #define DESCRIPTORS_PER_CONNECTION 2
-#define DESCRIPTORS_RESERVED 256 /* listeners, resolvers, pipes of long streams, sinks, files read in a reload */
+#define MAIN_PRODUCERS 2         /* of records: the main thread's numbers behind the workers' */
+#define DESCRIPTORS_RESERVED 256 /* pipes of long streams, sinks, the kernel's watches, files read in a reload */
+#define DESCRIPTORS_RESERVED_PER_WORKER 128 /* listeners, sockets of two DNS clients under load */
 
 enum daemon_signal {
         SIGNAL_RELOAD = 0,
@@ -71,7 +73,8 @@ static void apply_limits(struct daemon *daemon)
                 (void)setrlimit(RLIMIT_NOFILE, &limit); /* If refused, the next line reads the old one. */
         }
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-                size_t reserved = limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? DESCRIPTORS_RESERVED : limit.rlim_cur / 2;
+                size_t wanted = DESCRIPTORS_RESERVED + (size_t)config->workers * DESCRIPTORS_RESERVED_PER_WORKER;
+                size_t reserved = limit.rlim_cur > 2 * wanted ? wanted : limit.rlim_cur / 2;
                 size_t possible = (limit.rlim_cur - reserved) / DESCRIPTORS_PER_CONNECTION;
                 if (possible < max_connections) {
                         log_info("limits.connections lowered from %zu to %zu: RLIMIT_NOFILE is %zu", max_connections,
@@ -198,6 +201,8 @@ static void daemon_watch_tags(struct daemon *daemon)
 {
         const char *path = daemon_config(daemon)->service_tags.text;
 
+        if (daemon->tags_watch != NULL && path != NULL && file_watch_is_of(daemon->tags_watch, path))
+                return; /* A change while the policy was being read is still noticed. */
         file_watch_free(daemon->tags_watch);
         daemon->tags_watch = NULL;
         if (path == NULL)
@@ -369,7 +374,7 @@ static int daemon_open_services(struct daemon *daemon, struct policy *policy, ch
                 return r;
         }
         snat_pools_each_address(generation_pools(daemon->generation), note_absent_address, daemon);
-        r = record_writer_new(config, config->workers + 1, error, error_size, &daemon->records);
+        r = record_writer_new(config, config->workers + MAIN_PRODUCERS, error, error_size, &daemon->records);
         if (r < 0)
                 return r;
         const struct forwarding_shared shared = { .base = daemon->base,

@@ -216,6 +216,11 @@ int file_watch_new(struct event_base *base, const char *path, unsigned settle_ms
         return 0;
 }
 
+bool file_watch_is_of(const struct file_watch *watch, const char *path)
+{
+        return strcmp(watch->path, path) == 0;
+}
+
 void file_watch_free(struct file_watch *watch)
 {
         if (watch == NULL)

@@ -232,7 +232,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *context)
         learned_addresses_sweep(forwarding->learned);
 }
 
-/* The packet log. */
+/* The packet log. Its records have a ring of their own: a storm of packets takes no room from those of flows. */
 
 static void on_packet(const struct packet_log_record *record, void *context)
 {
@@ -256,7 +256,7 @@ static int listen_to_packets(struct forwarding *forwarding, char *error, size_t 
 {
         static const struct packet_log_handlers handlers = { .on_packet = on_packet, .on_lost = on_packets_lost };
         const struct forwarding_shared *shared = &forwarding->shared;
-        int r = refused_packets_new(shared->base, shared->records, shared->producer, &forwarding->refused);
+        int r = refused_packets_new(shared->base, shared->records, shared->producer + 1, &forwarding->refused);
 
         if (r < 0) {
                 snprintf(error, error_size, "cannot record packets: %s", strerror(-r));

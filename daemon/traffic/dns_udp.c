@@ -56,8 +56,9 @@ struct outgoing {
 
 struct dns_udp {
         struct dns_requests *requests; /* borrowed */
-        int fd;
+        int fd;                        /* -1: closed, drained */
         bool is_wildcard;
+        bool is_draining;
         struct event readable;
         LIST_HEAD(, udp_query) queries; /* owned */
         struct received received;
@@ -145,6 +146,15 @@ static void queue_response(struct dns_udp *udp, const struct reply_path *path, c
         address_response(&outgoing->headers[i].msg_hdr, &outgoing->paths[i], &outgoing->controls[i]);
 }
 
+/* Who asks from then on hears at once that nobody is there, and asks another server. */
+static void close_when_drained(struct dns_udp *udp)
+{
+        if (!udp->is_draining || !LIST_EMPTY(&udp->queries) || udp->fd == -1)
+                return;
+        close(udp->fd);
+        udp->fd = -1;
+}
+
 static void query_on_response(const uint8_t *response, size_t length, void *context)
 {
         struct udp_query *query = context;
@@ -154,6 +164,7 @@ static void query_on_response(const uint8_t *response, size_t length, void *cont
         flush(udp);
         LIST_REMOVE(query, link);
         free(query);
+        close_when_drained(udp);
 }
 
 static void keep_query(struct dns_udp *udp, struct dns_request *request, const struct reply_path *path)
@@ -325,6 +336,8 @@ void dns_udp_drain(struct dns_udp *udp)
         /* What the kernel holds for this socket no other worker can answer. It holds less than this, and more may come. */
         for (unsigned i = 0; i < DRAIN_BATCHES && take_batch(udp) > 0; i++)
                 ;
+        udp->is_draining = true;
+        close_when_drained(udp);
 }
 
 bool dns_udp_is_idle(const struct dns_udp *udp)
@@ -347,6 +360,7 @@ void dns_udp_free(struct dns_udp *udp)
         if (udp == NULL)
                 return;
         event_del(&udp->readable);
-        close(udp->fd);
+        if (udp->fd != -1)
+                close(udp->fd);
         free(udp);
 }

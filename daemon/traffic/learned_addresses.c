@@ -28,7 +28,9 @@ struct learned_addresses {
         struct pending *pending;       /* owned */
         size_t pending_count;
         size_t pending_capacity;
-        bool in_trouble; /* something was not kept, which is said once: clients can cause it */
+        size_t pending_new; /* of those, facts that the table does not have */
+        bool is_full;       /* something was not even added, since the last commit */
+        bool in_trouble;    /* something was not kept, which is said once: clients can cause it */
 };
 
 int learned_addresses_new(bool kernel, struct learned_addresses **ret)
@@ -61,7 +63,7 @@ void learned_addresses_free(struct learned_addresses *learned)
 void learned_addresses_use_policy(struct learned_addresses *learned, const struct policy *policy)
 {
         learned->policy = policy;
-        learned->pending_count = 0; /* It names clusters and sets of the one before. */
+        learned->pending_count = learned->pending_new = 0; /* It names clusters and sets of the one before. */
 }
 
 /* Until when a client that gets an answer now may use it. */
@@ -135,6 +137,17 @@ static void on_service(const struct network_service *service, void *context)
         learned->pending[learned->pending_count++].element_until_ms = element_until(addition, service);
 }
 
+/* The kernel is not to have what the table has no room for. */
+static int count_new(struct learned_addresses *learned)
+{
+        if (learned_addresses_count(learned) + learned->pending_new >= LEARNED_ADDRESSES_MAX) {
+                learned->is_full = true;
+                return -ENOSPC;
+        }
+        learned->pending_new++;
+        return 0;
+}
+
 static int add_for_cluster(struct learned_addresses *learned, const struct policy_cluster *cluster,
                            const struct fqdn *name, const struct net_address *addresses, size_t count, uint32_t ttl_s)
 {
@@ -147,12 +160,15 @@ static int add_for_cluster(struct learned_addresses *learned, const struct polic
         };
 
         for (size_t i = 0; i < count && addition.result == 0; i++) {
+                uint64_t known_ms =
+                        learned_table_until(learned->table, addition.pending.cluster, name->text, &addresses[i]);
                 addition.pending.address = addresses[i];
-                if (!is_permitted(learned->policy, cluster, &addresses[i]) ||
-                    learned_table_until(learned->table, addition.pending.cluster, name->text, &addresses[i]) >=
-                            needed_until(now_ms, ttl_s))
+                if (known_ms >= needed_until(now_ms, ttl_s) || !is_permitted(learned->policy, cluster, &addresses[i]))
                         continue;
-                policy_each_service_of_name(learned->policy, cluster, name, on_service, &addition);
+                if (known_ms == 0)
+                        addition.result = count_new(learned);
+                if (addition.result == 0)
+                        policy_each_service_of_name(learned->policy, cluster, name, on_service, &addition);
         }
         return addition.result;
 }
@@ -229,26 +245,33 @@ static int put_into_table(struct learned_addresses *learned)
                 if (r < 0)
                         result = r;
         }
-        if (result < 0 && !learned->in_trouble)
-                log_error("learned addresses: %s; clients are not told of further ones",
-                          result == -ENOSPC ? "the table is full" : strerror(-result));
         return result;
+}
+
+/* Said when it begins and when it is over: clients can cause it. */
+static void note_trouble(struct learned_addresses *learned, int result)
+{
+        bool in_trouble = result < 0 || learned->is_full;
+
+        if (in_trouble && !learned->in_trouble)
+                log_error("learned addresses: %s; clients are not told of new ones",
+                          learned->is_full ? "the table is full" : strerror(-result));
+        if (!in_trouble && learned->in_trouble)
+                log_info("learned addresses are kept again");
+        learned->in_trouble = in_trouble;
+        learned->is_full = false;
 }
 
 int learned_addresses_commit(struct learned_addresses *learned)
 {
         int r = 0;
 
-        if (learned->pending_count == 0)
-                return 0;
-        if (learned->elements != NULL)
+        if (learned->pending_count > 0 && learned->elements != NULL)
                 r = put_into_kernel(learned);
         if (r == 0)
                 r = put_into_table(learned);
-        learned->pending_count = 0;
-        if (r == 0 && learned->in_trouble)
-                log_info("learned addresses are kept again");
-        learned->in_trouble = r < 0;
+        learned->pending_count = learned->pending_new = 0;
+        note_trouble(learned, r);
         return r;
 }
 
@@ -295,6 +318,7 @@ static void take_over_set(struct takeover *takeover, const struct network_servic
 {
         char set[RULESET_SET_NAME_SIZE];
 
+        takeover->lost = false;
         ruleset_learned_set(service, takeover->cluster, family, set);
         int r = set_elements_dump(takeover->learned->elements, set, on_element_left, takeover);
         if ((r < 0 && r != -ENOENT) || takeover->lost)

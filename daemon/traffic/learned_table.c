@@ -9,6 +9,7 @@
 #include "base/hash.h"
 
 #define FACTS_PER_BUCKET 4
+#define BUCKETS_PER_TURN 1024 /* of a sweep, under the lock */
 
 struct fact {
         struct fact *next;
@@ -81,6 +82,16 @@ static struct fact *find(struct fact *first, const char *cluster, const char *na
         return NULL;
 }
 
+/* Frees the fact that link leads to. */
+static void remove_at(struct learned_table *table, struct fact **link)
+{
+        struct fact *fact = *link;
+
+        *link = fact->next;
+        free(fact);
+        atomic_fetch_sub_explicit(&table->count, 1, memory_order_relaxed);
+}
+
 static int add(struct learned_table *table, struct fact **bucket, const struct learned_fact *learned)
 {
         size_t cluster_size = strlen(learned->cluster) + 1, name_size = strlen(learned->name) + 1;
@@ -98,6 +109,24 @@ static int add(struct learned_table *table, struct fact **bucket, const struct l
         return 0;
 }
 
+/* Forgets the fact about the address that ends soonest when there are too many. */
+static void make_room(struct learned_table *table, struct fact **bucket, const char *cluster,
+                      const struct net_address *address)
+{
+        struct fact **soonest = NULL;
+        size_t count = 0;
+
+        for (struct fact **link = bucket; *link != NULL; link = &(*link)->next) {
+                if (!is_about(*link, cluster, address))
+                        continue;
+                count++;
+                if (soonest == NULL || (*link)->until_ms < (*soonest)->until_ms)
+                        soonest = link;
+        }
+        if (count >= LEARNED_TABLE_MAX_NAMES)
+                remove_at(table, soonest);
+}
+
 int learned_table_put(struct learned_table *table, const struct learned_fact *fact)
 {
         struct fact **bucket = bucket_of(table, fact->cluster, &fact->address);
@@ -106,6 +135,8 @@ int learned_table_put(struct learned_table *table, const struct learned_fact *fa
 
         pthread_rwlock_wrlock(&table->lock);
         known = find(*bucket, fact->cluster, fact->name, &fact->address);
+        if (known == NULL)
+                make_room(table, bucket, fact->cluster, &fact->address);
         if (known != NULL)
                 known->until_ms = known->until_ms > fact->until_ms ? known->until_ms : fact->until_ms;
         else if (learned_table_count(table) >= table->max_count)
@@ -163,21 +194,26 @@ void learned_table_each(struct learned_table *table, uint64_t now_ms, learned_fa
         pthread_rwlock_unlock(&table->lock);
 }
 
+static void sweep_bucket(struct learned_table *table, struct fact **bucket, uint64_t now_ms)
+{
+        struct fact **link = bucket;
+
+        while (*link != NULL)
+                if ((*link)->until_ms > now_ms)
+                        link = &(*link)->next;
+                else
+                        remove_at(table, link);
+}
+
+/* A few at a time: whoever reads waits no longer than for these. */
 void learned_table_sweep(struct learned_table *table, uint64_t now_ms)
 {
-        pthread_rwlock_wrlock(&table->lock);
-        for (size_t i = 0; i < table->bucket_count; i++)
-                for (struct fact **link = &table->buckets[i]; *link != NULL;) {
-                        struct fact *fact = *link;
-                        if (fact->until_ms > now_ms) {
-                                link = &fact->next;
-                                continue;
-                        }
-                        *link = fact->next;
-                        free(fact);
-                        atomic_fetch_sub_explicit(&table->count, 1, memory_order_relaxed);
-                }
-        pthread_rwlock_unlock(&table->lock);
+        for (size_t start = 0; start < table->bucket_count; start += BUCKETS_PER_TURN) {
+                pthread_rwlock_wrlock(&table->lock);
+                for (size_t i = start; i < start + BUCKETS_PER_TURN && i < table->bucket_count; i++)
+                        sweep_bucket(table, &table->buckets[i], now_ms);
+                pthread_rwlock_unlock(&table->lock);
+        }
 }
 
 size_t learned_table_count(const struct learned_table *table)

@@ -13,6 +13,7 @@
 
 #define DNS_MESSAGE_HEADER_SIZE 12 /* RFC 1035 4.1.1; the question begins here */
 #define DNS_MESSAGE_MAX_SIZE 65535
+#define DNS_MESSAGE_MAX_TTL_S 86400   /* longer ones count as this: what is told must not outlive what is remembered */
 #define DNS_MESSAGE_MIN_UDP_SIZE 512  /* RFC 1035 4.2.1: what every client takes without EDNS */
 #define DNS_MESSAGE_OUR_UDP_SIZE 1232 /* what we take and send: no fragments on any path, DNS flag day 2020 */
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <event2/event.h>
+#include <stdbool.h>
 
 #include "base/compiler.h"
 
@@ -25,6 +26,9 @@ typedef void (*file_watch_fn)(void *context);
  */
 MUST_CHECK int file_watch_new(struct event_base *base, const char *path, unsigned settle_ms, file_watch_fn on_change,
                               void *context, struct file_watch **ret);
+
+/* Whether it watches this path. */
+bool file_watch_is_of(const struct file_watch *watch, const char *path);
 
 /* Takes NULL. on_change may call it. */
 void file_watch_free(struct file_watch *watch);

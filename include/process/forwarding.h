@@ -22,7 +22,7 @@ struct forwarding;
 struct forwarding_shared {
         struct event_base *base;
         struct record_writer *records;
-        unsigned producer; /* the main thread's number at the record writer */
+        unsigned producer; /* the main thread's two numbers at the record writer: this, and the next one for packets */
         const struct address_watch *address_watch;
 };
 

@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/fqdn.h"
 #include "base/net_address.h"
+#include "inspect/dns_message.h"
 #include "kernel/ruleset.h"
 #include "policy/policy.h"
 
@@ -21,7 +22,7 @@
         (15 * 60 * 1000)             /* after the TTL: clients and their caches hold on to an answer for long */
 #define LEARNED_ADDRESSES_MAX 200000 /* of cluster, name and address; about 150 bytes each */
 #define LEARNED_ADDRESSES_REMEMBER_MS (24 * 60 * 60 * 1000) /* after that, while there is room: to judge old flows by */
-#define LEARNED_ADDRESSES_MAX_TTL_S 86400                   /* longer ones count as this */
+#define LEARNED_ADDRESSES_MAX_TTL_S DNS_MESSAGE_MAX_TTL_S   /* longer ones count as this */
 
 struct learned_addresses;
 

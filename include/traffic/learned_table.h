@@ -11,6 +11,8 @@
 #include "base/compiler.h"
 #include "base/net_address.h"
 
+#define LEARNED_TABLE_MAX_NAMES 64 /* of one address in one cluster: what a look-up goes through */
+
 struct learned_table;
 
 /* One fact; borrowed for the call that gives it. */
@@ -25,7 +27,10 @@ struct learned_fact {
 MUST_CHECK int learned_table_new(size_t max_count, struct learned_table **ret);
 void learned_table_free(struct learned_table *table);
 
-/* Adds a fact or makes it last longer (never shorter). Returns 0, -ENOSPC: full until the next sweep; -ENOMEM. */
+/*
+ * Adds a fact or makes it last longer (never shorter). An address that has LEARNED_TABLE_MAX_NAMES names in a cluster loses
+ * the one that ends soonest. Returns 0, -ENOSPC: full until the next sweep; -ENOMEM.
+ */
 MUST_CHECK int learned_table_put(struct learned_table *table, const struct learned_fact *fact);
 
 /* Until when the fact is known; 0: it is not. */
