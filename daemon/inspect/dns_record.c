@@ -1,8 +1,8 @@
 #include "inspect/dns_record.h"
 
-#include "inspect/dns_message.h"
-
 #include <stddef.h>
+
+#include "inspect/dns_message.h"
 
 /*
  * Data with names that may be compressed: fixed bytes, then character-strings, then names, then fixed bytes, then,
