@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define TABLE "inet aksegressd"
 #define OBJECT_NAME_SIZE 256 /* NFT_NAME_MAXLEN */
 
@@ -118,7 +120,8 @@ static void each_object(const char *listing, object_fn on_object, void *context)
 
         for (const char *line = listing; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
                 line += *line == '\n' ? 1 : 0;
-                if (sscanf(line, "\t%7[a-z] %255[^ \n] {", kind, name) == 2 &&
+                /* A tab in the format would stand for any white space, empty lines too. */
+                if (*line == '\t' && sscanf(line + 1, "%7[a-z] %255[^ \n] {", kind, name) == 2 &&
                     (strcmp(kind, "set") == 0 || strcmp(kind, "map") == 0 || strcmp(kind, "chain") == 0))
                         on_object(kind, name, context);
         }
@@ -199,8 +202,11 @@ int nftables_apply(const struct policy *policy, const struct ruleset_facts *fact
         char *listing = NULL;
         int r = run("list table " TABLE "\n", &listing, error, error_size);
 
-        if (r == 0)
+        if (r == 0) {
                 r = run_text(format_change(listing, format_table(policy, facts)), error, error_size);
+                if (r < 0 && r != -EPERM)
+                        log_warning("%s: table " TABLE " cannot be changed as it is, replacing it", error);
+        }
         free(listing);
         if (r == 0 || r == -EPERM)
                 return r;

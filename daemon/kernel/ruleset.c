@@ -8,7 +8,7 @@
 #define TABLE "inet aksegressd"
 #define JHASH_SEED 0x61656400u /* sticky sources stay the same from start to start, and from one NVA to the next */
 
-#define LOG_TO_GROUP "log prefix \"%s%s\" group %u snaplen %u"
+#define LOG_TO_GROUP "log prefix \"%s\" group %u snaplen %u"
 
 static const char *const family_names[NETWORK_FAMILIES] = { [NETWORK_IPV4] = "ipv4", [NETWORK_IPV6] = "ipv6" };
 static const char *const family_headers[NETWORK_FAMILIES] = { [NETWORK_IPV4] = "ip", [NETWORK_IPV6] = "ip6" };
@@ -62,9 +62,9 @@ static const char input_chain[] = "        chain input {\n"
                                   "                tcp dport %u meta mark != 0x%x counter reject with tcp reset\n"
                                   "        }\n";
 
-static void print_log(FILE *stream, const char *before, const char *prefix)
+static void print_log(FILE *stream, const char *prefix)
 {
-        fprintf(stream, LOG_TO_GROUP, before, prefix, RULESET_LOG_GROUP, RULESET_LOG_SNAPLEN);
+        fprintf(stream, LOG_TO_GROUP, prefix, RULESET_LOG_GROUP, RULESET_LOG_SNAPLEN);
 }
 
 /* Sets. */
@@ -239,11 +239,11 @@ static void print_sets(FILE *stream, const struct policy *policy)
 static void print_refusal(FILE *stream, const char *condition, const char *prefix)
 {
         fprintf(stream, "                %s", condition);
-        print_log(stream, "", prefix);
+        print_log(stream, prefix);
         fputs(" goto refuse\n", stream);
 }
 
-/* In an audited cluster it is recorded, and passes. */
+/* In an audited cluster it passes, and its record says what it would have been refused for when the flow has ended. */
 static void print_judgement(FILE *stream, const struct network_cluster *cluster, const char *condition,
                             const char *prefix)
 {
@@ -251,9 +251,7 @@ static void print_judgement(FILE *stream, const struct network_cluster *cluster,
                 print_refusal(stream, condition, prefix);
                 return;
         }
-        fprintf(stream, "                %s", condition);
-        print_log(stream, RULESET_LOG_AUDIT, prefix);
-        fprintf(stream, " goto pass.%s\n", cluster->name);
+        fprintf(stream, "                %sgoto pass.%s\n", condition, cluster->name);
 }
 
 /* "udp dport { 123 } ip daddr @allow.udp.123.prod-weu.v4 " */
@@ -425,7 +423,7 @@ static void print_pass_rules(FILE *stream, const struct policy *policy, size_t c
                 if (each_source(pool, family, facts, NULL, NULL) > 0)
                         continue;
                 fprintf(stream, "%smeta nfproto %s ", before_rule, family_names[family]);
-                print_log(stream, "", RULESET_LOG_NO_SOURCE);
+                print_log(stream, RULESET_LOG_NO_SOURCE);
                 fputs(" goto refuse\n", stream);
         }
         fprintf(stream, "%sct mark set 0x%x accept\n", before_rule, flow_mark(cluster));
@@ -516,7 +514,7 @@ void ruleset_print(FILE *stream, const struct policy *policy, const struct rules
         fputs("table " TABLE " {\n", stream);
         print_sets(stream, policy);
         fputs(untracked_chains, stream);
-        fprintf(stream, steering_chain, "", RULESET_LOG_PLATFORM, RULESET_LOG_GROUP, RULESET_LOG_SNAPLEN, port,
+        fprintf(stream, steering_chain, RULESET_LOG_PLATFORM, RULESET_LOG_GROUP, RULESET_LOG_SNAPLEN, port,
                 RULESET_STEERING_MARK, port, RULESET_STEERING_MARK, RULESET_STEERING_MARK);
         fprintf(stream, passage_chain, RULESET_STEERING_MARK, RULESET_FORWARDING_MARK);
         fprintf(stream, input_chain, port, RULESET_STEERING_MARK);

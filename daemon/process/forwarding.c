@@ -115,20 +115,30 @@ static int apply_barrier(struct forwarding *forwarding, const struct config *con
 }
 
 /* The barrier lets only marked packets pass, so the table that marks them comes before it. */
+static int apply_table_and_barrier(struct forwarding *forwarding, const struct policy *policy, char *error,
+                                   size_t error_size)
+{
+        int r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
+
+        return r < 0 ? r : apply_barrier(forwarding, policy_config(policy), error, error_size);
+}
+
 int forwarding_apply(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
 {
-        const struct config *config = policy_config(policy);
+        const struct policy *former = generation_policy(forwarding->generation);
+        char again[ERROR_SIZE];
         int r;
 
-        if (!config->transparent.enabled)
+        if (!policy_config(policy)->transparent.enabled)
                 return 0;
-        if (policy != generation_policy(forwarding->generation)) /* What was added belongs to the sets of that one. */
+        if (policy != former) /* What was added belongs to the sets of that one. */
                 (void)learned_addresses_commit(forwarding->learned);
         r = policy_routing_ensure(RULESET_STEERING_MARK, error, error_size);
-        if (r >= 0)
-                r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
-        if (r >= 0)
-                r = apply_barrier(forwarding, config, error, error_size);
+        if (r < 0)
+                return r;
+        r = apply_table_and_barrier(forwarding, policy, error, error_size);
+        if (r < 0 && policy != former && apply_table_and_barrier(forwarding, former, again, sizeof(again)) < 0)
+                log_error("cannot put the former kernel rules back: %s", again);
         return r < 0 ? r : 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "policy/network_plan.h"
 
@@ -80,6 +81,17 @@ bool flow_decision_allows(const struct policy *policy, struct learned_addresses 
                learns(policy, cluster, &request);
 }
 
+/* What it would have been refused for. */
+static void describe_audit(const struct flow *flow, const struct policy_verdict *verdict, struct decision *ret)
+{
+        ret->reason = verdict->reason;
+        if (verdict->reason == REASON_NO_RULE)
+                ret->reason = is_tcp_or_udp(flow) ? REASON_NO_NETWORK_RULE : REASON_ICMP;
+        decision_set_rule(ret, verdict->feature, verdict->rule_file, verdict->rule_line);
+        if (is_tcp_or_udp(flow))
+                memcpy(ret->hint, verdict->hint, sizeof(ret->hint));
+}
+
 void flow_decision_describe(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow,
                             struct decision *ret)
 {
@@ -111,7 +123,7 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
         if (closes && !flow_decision_allows(policy, learned, flow))
                 ret->reason = REASON_POLICY_CHANGED;
         else if (verdict.action == POLICY_AUDIT)
-                ret->reason = verdict.reason == REASON_NO_RULE ? REASON_NO_NETWORK_RULE : verdict.reason;
+                describe_audit(flow, &verdict, ret);
         else if (verdict.action == POLICY_ALLOW)
                 decision_set_rule(ret, verdict.feature, verdict.rule_file, verdict.rule_line);
 }

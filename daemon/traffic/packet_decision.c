@@ -104,15 +104,13 @@ bool packet_decision_describe(const struct policy *policy, const char *prefix, c
                               struct decision *ret)
 {
         const struct policy_cluster *cluster = policy_cluster_of(policy, &packet->source);
-        size_t audit_length = strlen(RULESET_LOG_AUDIT);
-        bool audited = strncmp(prefix, RULESET_LOG_AUDIT, audit_length) == 0;
         enum reason reason;
 
-        if (!find_reason(audited ? prefix + audit_length : prefix, &reason))
+        if (!find_reason(prefix, &reason))
                 return false;
         *ret = (struct decision){
                 .event = DECISION_EVENT_PACKET,
-                .action = audited ? POLICY_AUDIT : POLICY_DENY,
+                .action = POLICY_DENY,
                 .reason = reason == REASON_NO_NETWORK_RULE ? refine(packet) : reason,
                 .listener = DECISION_LISTENER_FORWARD,
                 .protocol = decision_protocol_of_ip(packet->protocol),

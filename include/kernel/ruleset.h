@@ -10,7 +10,7 @@
  *   refuse           RST, ICMP or silence
  *   source_nat       the flow gets an address of the cluster's pool
  *   source_guard     what has none after all is dropped
- * What is refused, and what an audited cluster would be refused, is handed to the packet log, with a prefix that says why.
+ * What is refused is handed to the packet log, with a prefix that says why.
  */
 #pragma once
 
@@ -33,8 +33,7 @@
 #define RULESET_LOG_GROUP 27751u  /* NFLOG */
 #define RULESET_LOG_SNAPLEN 1600u /* bytes of a packet: a QUIC Initial whole */
 
-/* Prefixes of logged packets; "audit:" before one means that the packet passed all the same. */
-#define RULESET_LOG_AUDIT "audit:"
+/* Prefixes of logged packets. */
 #define RULESET_LOG_PLATFORM "platform-address"
 #define RULESET_LOG_UNKNOWN_SOURCE "unknown-source"
 #define RULESET_LOG_NOT_PROXIED "not-proxied"

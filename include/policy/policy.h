@@ -143,7 +143,8 @@ const struct network_services *policy_services_of(const struct policy *policy, c
 
 /*
  * Calls back for each service of the cluster's plan whose allowed network rules are about the name: those whose sets its
- * addresses belong in. May call for one service several times.
+ * addresses belong in. Not for one of which a deny rule takes some port back from the name. May call for one service several
+ * times.
  */
 typedef void (*policy_service_fn)(const struct network_service *service, void *context);
 void policy_each_service_of_name(const struct policy *policy, const struct policy_cluster *cluster,

@@ -159,11 +159,15 @@ def test_a_deny_rule_by_prefix_goes_before_an_allow_rule(start_daemon, lab, fami
 @FAMILIES
 def test_audit_lets_through_what_no_rule_allows(start_daemon, lab, family):
     """In audit mode a packet without a rule, and one that a deny rule names, reach their server from a pool address."""
-    start_daemon(allow(mode="audit", deny=[f"udp [{ECHO}]:5000", f"udp [{ECHO_V6}]:5000"]))
+    daemon = start_daemon(allow(mode="audit", deny=[f"udp [{ECHO}]:5000", f"udp [{ECHO_V6}]:5000"]))
     with UdpEcho(lab, ECHO_OF[family]) as echo, UdpEcho(lab, ECHO_OF[family], 5001) as other:
         ask(lab.spoke, ECHO_OF[family], 5000)
         ask(lab.spoke, ECHO_OF[family], 5001)
         assert echo.peers[0][0] in POOL[family] and other.peers[0][0] in POOL[family]
+    lab.nva.run("conntrack", "-D", "-f", "ipv6" if family == 6 else "ipv4", "-p", "udp")
+    denied = daemon.expect_one_record(action="audit", reason="deny-rule", event="flow", destination_port=5000)
+    assert denied["feature"] == "deny" and denied["bytes_in"] == denied["bytes_out"]
+    assert "network rule" in daemon.expect_one_record(action="audit", reason="no-network-rule", destination_port=5001)["hint"]
 
 
 @pytest.fixture(name="private_servers")

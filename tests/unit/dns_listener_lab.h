@@ -23,6 +23,8 @@
 #define LAB_STRANGER "127.0.2.10"     /* of no cluster */
 #define LAB_TIMEOUT_MS 1000           /* resolve and inspect */
 
+static unsigned dns_lab_resolve_ms = LAB_TIMEOUT_MS; /* a test may set it before it opens a lab, and puts it back */
+
 struct dns_lab {
         struct fixture fixture;     /* its base, and its clock */
         struct responder responder; /* the server */
@@ -61,11 +63,11 @@ static inline void dns_lab_write_head(struct dns_lab *lab)
                  "listen: { dns: { address: '%s' } }\n"
                  "allowlist_dirs: [.]\n"
                  "resolver: { servers: ['%s'] }\n"
-                 "timeouts: { resolve: %dms, inspect: %dms }\n"
+                 "timeouts: { resolve: %ums, inspect: %dms }\n"
                  "logging: [{ sink: file, path: '%s', events: [deny, allow] }]\n"
                  "snat_pools: [{ name: main, addresses: [10.0.1.10] }]\n"
                  "clusters:\n",
-                 lab->address, LAB_UPSTREAM, LAB_TIMEOUT_MS, LAB_TIMEOUT_MS, lab->records_path);
+                 lab->address, LAB_UPSTREAM, dns_lab_resolve_ms, LAB_TIMEOUT_MS, lab->records_path);
         lab->policy->head = lab->head;
 }
 

@@ -26,6 +26,16 @@ static unsigned handle_of(const char *kind, const char *name)
         return (unsigned)strtoul(found + strlen(head), NULL, 10);
 }
 
+/* A table made anew counts its objects' handles from 1 again, but has another one itself. */
+static unsigned handle_of_table(void)
+{
+        static const char head[] = "table inet aksegressd { # handle ";
+        const char *found = strstr(ruleset_lab_nft("-a list table inet aksegressd"), head);
+
+        assert_non_null(found);
+        return (unsigned)strtoul(found + strlen(head), NULL, 10);
+}
+
 static void applying_again_changes_nothing(void **state)
 {
         struct policy_lab *lab = *state;
@@ -59,8 +69,11 @@ static void a_table_changed_in_place_is_like_one_made_anew(void **state)
 
         own_network_or_skip();
         for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+                unsigned table = i == 0 ? 0 : handle_of_table();
                 policy_lab_load(lab, policies[i]);
                 ruleset_lab_apply(lab);
+                if (i > 0)
+                        assert_int_equal(handle_of_table(), table);
         }
         char *changed = strdup(ruleset_lab_nft("list table inet aksegressd"));
         assert_non_null(changed);
@@ -77,7 +90,7 @@ static void a_change_keeps_the_chains_that_packets_are_passing(void **state)
                 "untracked_prerouting", "untracked_output", "prerouting", "passage", "input", "forward",
                 "source_nat",           "source_guard"
         };
-        unsigned handles[ARRAY_SIZE(chains)], steered;
+        unsigned handles[ARRAY_SIZE(chains)], steered, table;
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
@@ -86,12 +99,14 @@ static void a_change_keeps_the_chains_that_packets_are_passing(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
                 handles[i] = handle_of("chain", chains[i]);
         steered = handle_of("set", "steered_ports");
+        table = handle_of_table();
         lab->head = "refuse_with: drop\n" RULESET_LAB_HEAD;
         policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['https a.com:8443']\n    mode: audit\n");
         ruleset_lab_apply(lab);
         for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
                 assert_int_equal(handle_of("chain", chains[i]), handles[i]);
         assert_int_equal(handle_of("set", "steered_ports"), steered);
+        assert_int_equal(handle_of_table(), table);
         assert_holds(ruleset_lab_list("set", "steered_ports"), "elements = { 80, 443, 8443 }");
         assert_lacks(ruleset_lab_list("chain", "refuse"), "reject");
 }
@@ -103,12 +118,12 @@ static void what_a_former_policy_had_disappears(void **state)
         own_network_or_skip();
         policy_lab_load(lab, NTP_RULES);
         ruleset_lab_apply(lab);
-        unsigned handle = handle_of("chain", "prerouting");
+        unsigned table = handle_of_table();
         assert_holds(ruleset_lab_nft("list table inet aksegressd"), "learned.udp.123.prod.v4");
         policy_lab_load(lab, "  - name: other\n    sources: [10.1.0.0/16]\n    cloud: AzurePublicCloud\n"
                              "    location: westeurope\n    snat_pool: main\n");
         ruleset_lab_apply(lab);
-        assert_int_equal(handle_of("chain", "prerouting"), handle);
+        assert_int_equal(handle_of_table(), table);
         const char *listing = ruleset_lab_nft("list table inet aksegressd");
         assert_lacks(listing, "prod");
         assert_holds(listing, "10.1.0.0/16 : goto cluster.other");
