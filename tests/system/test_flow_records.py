@@ -35,7 +35,7 @@ def check(record, **fields):
     fields = {"event": "flow", "listener": "forward", "action": "allow", "reason": "completed", "cluster": "prod-weu", **fields}
     assert {name: record.get(name) for name in fields} == fields, record
     assert record["original_ip"] == record["destination_ip"]
-    assert not {"connection_id", "hint"} & set(record), record
+    assert "connection_id" not in record
 
 
 @FAMILIES
@@ -75,12 +75,17 @@ def test_datagrams_by_prefix_are_counted_to_the_byte(start_daemon, lab, family):
 
 
 def test_audited_flows_say_what_they_would_be_refused_for(start_daemon, lab):
-    """In audit mode the packet's record and the flow's say `audit`, with the reason."""
-    daemon = start_daemon(allow(mode="audit"))
-    with UdpEcho(lab):
-        ask(lab.spoke, ECHO)
-        forget(lab, "udp", 5000)
-        check(daemon.expect_one_record(event="flow"), action="audit", reason="no-network-rule", destination_ip=ECHO)
+    """In audit mode a flow has one record, when it has ended: `audit`, with the reason; its packets have none."""
+    deny = f"udp [{ECHO}]:5001"
+    daemon = start_daemon(allow(mode="audit", deny=[deny]))
+    with UdpEcho(lab), UdpEcho(lab, ECHO, 5001):
+        for port, reason, feature in ((5000, "no-network-rule", None), (5001, "deny-rule", "deny")):
+            ask(lab.spoke, ECHO, port)
+            ask(lab.spoke, ECHO, port)
+            forget(lab, "udp", port)
+            wait_for(lambda port=port: len(daemon.matching(event="flow", destination_port=port)) == 2, "records")
+            for record in daemon.matching(destination_port=port):
+                check(record, action="audit", reason=reason, destination_ip=ECHO, feature=feature)
 
 
 def test_every_flow_has_one_record(start_daemon, lab):

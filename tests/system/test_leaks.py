@@ -244,3 +244,28 @@ def test_a_killed_daemon_leaks_nothing_though_its_resets_are_lost(traffic, lab, 
         assert counted(lab, "passed") == 0
     traffic.daemon = start_daemon(with_rules)
     traffic.wait_flowing()
+
+
+def test_rules_that_are_flushed_while_no_daemon_runs_leak_nothing(traffic, lab, start_daemon):
+    """With the daemon killed and its table removed by another program the clients' packets have nowhere to go."""
+    traffic.daemon.send(signal.SIGKILL)
+    traffic.daemon.stop()
+    traffic.daemon.finished = True
+    lab.nva.nft("""
+flush ruleset
+table inet suppress {
+        counter came4 { }
+        counter came6 { }
+        counter passed { }
+        chain prerouting {
+                type filter hook prerouting priority 0
+                iifname "spoke0" meta nfproto ipv4 counter name came4
+                iifname "spoke0" meta nfproto ipv6 counter name came6
+        }
+        chain forward { type filter hook forward priority 0; iifname "spoke0" counter name passed; }
+}""")
+    wait_for(lambda: min(counted(lab, "came4"), counted(lab, "came6")) >= 20, "packets of the clients", 20)
+    assert counted(lab, "passed") == 0
+    lab.nva.nft("delete table inet suppress\n")
+    traffic.daemon = start_daemon(with_rules)
+    traffic.wait_flowing()

@@ -9,6 +9,7 @@ import pytest
 from boot import shipped_sysctls
 from clients import read_all, read_until
 from lab import POOL_V4, POOL_V6, wait_for
+from learned import sets
 from network_origins import ECHO, ECHO_V6, OTHER_ECHO, GitServer, NtpServer, UdpClient, UdpEcho, ask, query_ntp
 from odd_origins import Origin, speak_first
 from service_tags import write_tags
@@ -265,6 +266,19 @@ def test_each_of_many_refusals_is_told(lab, family):
     """100 refused packets of one client within a second: it hears of each, and never waits for a timeout."""
     for _ in range(100):
         assert refused(lab.spoke, ECHO_OF[family]) == REFUSED[family]
+
+
+def test_long_names_and_many_ports_and_overlapping_prefixes(start_daemon, lab):
+    """What names of sets and chains are made of may be as long and odd as the configuration admits."""
+    name = "9-prod-weu-" + "x" * 51 + "-"
+    ports = ",".join(str(port) for port in range(5000, 5040, 2))
+    start_daemon(allow(f"udp [203.0.113.0/24,{ECHO}/32,203.0.113.220/30]:{ports}", f"udp [{ECHO}]:5000-5010", f"udp echo.example:{ports}",
+                       f"udp [{ECHO_V6}/128,2001:db8:f::/64,2001:db8::/32]:{ports}", name=name))
+    for address in (ECHO, ECHO_V6):
+        with UdpEcho(lab, address, 5038):
+            ask(lab.spoke, address, 5038)
+    wait_for(lambda: any(ECHO in str(elements) for set_name, elements in sets(lab).items() if set_name.startswith("learned.udp.x")),
+             "the name's address in a set that is named by a hash")
 
 
 def test_a_tag_of_thousands_of_prefixes_is_opened(start_daemon, lab):

@@ -102,15 +102,6 @@ def test_a_packet_that_belongs_to_no_flow(start_daemon, lab):
     check(daemon.expect_one_record(reason="no-flow"), protocol="tcp", destination_ip=ECHO, destination_port=9000)
 
 
-def test_audited_packets_pass_and_are_recorded(start_daemon, lab):
-    """In audit mode the packet arrives, and the record says what it would have been refused for."""
-    daemon = start_daemon(lambda config: config["clusters"][0].update(mode="audit"))
-    with UdpEcho(lab), UdpClient(lab.spoke, ECHO) as client:
-        client.ask()
-        client.ask()
-    check(daemon.expect_one_record(event="packet"), action="audit", reason="no-network-rule", destination_ip=ECHO, destination_port=5000)
-
-
 def test_silent_drops_are_recorded(start_daemon, lab):
     """refuse_with: drop changes the answer, not the record."""
     daemon = start_daemon(lambda config: config.update(refuse_with="drop"))
