@@ -280,6 +280,22 @@ static void a_packet_without_ports_has_none_in_its_record(void **state)
         assert_string_equal(decision.hint, "");
 }
 
+/* A later fragment of a datagram, or port 0 itself: the policy would take it for any port, and a rule cannot name it. */
+static void port_0_is_taken_for_no_other_port(void **state)
+{
+        static const char *const destinations[] = { "203.0.113.3", "203.0.113.9", "198.51.100.1" };
+        struct policy_lab *lab = *state;
+
+        policy_lab_load(lab, RULES);
+        for (size_t i = 0; i < ARRAY_SIZE(destinations); i++) {
+                struct decision decision = describe(lab, RULESET_LOG_NO_RULE, IPPROTO_UDP, destinations[i], 0);
+                assert_int_equal(decision.reason, REASON_NO_NETWORK_RULE);
+                assert_string_equal(decision.hint, "");
+                decision = describe(lab, RULESET_LOG_DENY_RULE, IPPROTO_UDP, destinations[i], 0);
+                assert_string_equal(decision.rule, "");
+        }
+}
+
 static void quic_that_no_rule_allows_is_quic_with_what_its_hello_says(void **state)
 {
         struct policy_lab *lab = *state;
@@ -377,6 +393,7 @@ int main(void)
                 LAB_TEST(a_source_in_no_cluster_has_none),
                 LAB_TEST(ipv6_has_what_ipv4_has),
                 LAB_TEST(a_packet_without_ports_has_none_in_its_record),
+                LAB_TEST(port_0_is_taken_for_no_other_port),
                 LAB_TEST(quic_that_no_rule_allows_is_quic_with_what_its_hello_says),
                 LAB_TEST(quic_is_told_what_tcp_would_be_refused_for),
                 LAB_TEST(quic_without_a_hello_or_a_name_keeps_its_hint),
