@@ -263,6 +263,36 @@ static void icmp_goes_on_in_audit_mode_only(void **state)
         learned_addresses_free(learned);
 }
 
+/* ICMP, SCTP with a port, and port 0 of UDP, to addresses that rules for UDP and TCP allow or deny at their ports. */
+static void a_rule_of_another_protocol_or_port_is_not_a_flow_s(void **state)
+{
+        static const char *const destinations[] = { "203.0.113.1", "203.0.113.3" };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, AUDITED);
+        for (size_t i = 0; i < ARRAY_SIZE(destinations); i++) {
+                const struct flow flows[] = { flow_to(IPPROTO_ICMP, destinations[i], 0),
+                                              flow_to(IPPROTO_TCP, destinations[i], 0) };
+                assert_goes_on(lab, learned, &flows[0], POLICY_AUDIT, REASON_ICMP);
+                assert_goes_on(lab, learned, &flows[1], POLICY_AUDIT, REASON_NO_NETWORK_RULE);
+        }
+        reload(lab, learned,
+               POLICY_LAB_CLUSTER "    mode: audit\n    allow: ['udp [203.0.113.1]:123']\n"
+                                  "    deny: ['udp [203.0.113.3]:123']\n");
+        for (size_t i = 0; i < ARRAY_SIZE(destinations); i++) {
+                const struct flow flows[] = { flow_to(IPPROTO_ICMP, destinations[i], 0),
+                                              flow_to(IPPROTO_UDP, destinations[i], 0),
+                                              flow_to(IPPROTO_SCTP, destinations[i], 123) };
+                assert_goes_on(lab, learned, &flows[0], POLICY_AUDIT, REASON_ICMP);
+                assert_goes_on(lab, learned, &flows[1], POLICY_AUDIT, REASON_NO_NETWORK_RULE);
+                assert_true(allows(lab, learned, &flows[2]));
+                assert_int_equal(describe(lab, learned, &flows[2]).action, POLICY_AUDIT);
+                assert_string_equal(describe(lab, learned, &flows[1]).hint, "");
+        }
+        learned_addresses_free(learned);
+}
+
 static void a_forbidden_destination_ends_in_every_mode(void **state)
 {
         static const char *const forbidden[] = { "10.9.0.1", "fd00::1", "168.63.129.16", "169.254.169.254",
@@ -358,6 +388,7 @@ int main(void)
                 LAB_TEST(a_deny_rule_ends_what_another_rule_allows),
                 LAB_TEST(in_audit_mode_a_record_says_what_it_would_have_been_refused_for),
                 LAB_TEST(icmp_goes_on_in_audit_mode_only),
+                LAB_TEST(a_rule_of_another_protocol_or_port_is_not_a_flow_s),
                 LAB_TEST(a_forbidden_destination_ends_in_every_mode),
                 LAB_TEST(a_port_that_is_steered_now_ends_tcp_only),
                 LAB_TEST(a_cluster_that_is_gone_takes_its_flows_along),
