@@ -93,7 +93,7 @@ static void describe_audit(const struct flow *flow, const struct policy_verdict 
 {
         ret->reason = verdict->reason;
         if (verdict->reason == REASON_NO_RULE)
-                ret->reason = is_tcp_or_udp(flow) ? REASON_NO_NETWORK_RULE : REASON_ICMP;
+                ret->reason = ret->protocol == DECISION_PROTOCOL_ICMP ? REASON_ICMP : REASON_NO_NETWORK_RULE;
         decision_set_rule(ret, verdict->feature, verdict->rule_file, verdict->rule_line);
         if (may_have_rule(flow))
                 memcpy(ret->hint, verdict->hint, sizeof(ret->hint));

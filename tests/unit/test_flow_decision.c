@@ -293,6 +293,22 @@ static void a_rule_of_another_protocol_or_port_is_not_a_flow_s(void **state)
         learned_addresses_free(learned);
 }
 
+/* The same words as for a packet of theirs that was refused. */
+static void other_protocols_in_audit_mode_are_not_called_icmp(void **state)
+{
+        static const uint8_t protocols[] = { IPPROTO_SCTP, IPPROTO_GRE, IPPROTO_ESP };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, AUDITED);
+        for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+                const struct flow flow = flow_to(protocols[i], "198.51.100.9", 0);
+                assert_goes_on(lab, learned, &flow, POLICY_AUDIT, REASON_NO_NETWORK_RULE);
+                assert_int_equal(describe(lab, learned, &flow).protocol, DECISION_PROTOCOL_IP);
+        }
+        learned_addresses_free(learned);
+}
+
 static void a_forbidden_destination_ends_in_every_mode(void **state)
 {
         static const char *const forbidden[] = { "10.9.0.1", "fd00::1", "168.63.129.16", "169.254.169.254",
@@ -389,6 +405,7 @@ int main(void)
                 LAB_TEST(in_audit_mode_a_record_says_what_it_would_have_been_refused_for),
                 LAB_TEST(icmp_goes_on_in_audit_mode_only),
                 LAB_TEST(a_rule_of_another_protocol_or_port_is_not_a_flow_s),
+                LAB_TEST(other_protocols_in_audit_mode_are_not_called_icmp),
                 LAB_TEST(a_forbidden_destination_ends_in_every_mode),
                 LAB_TEST(a_port_that_is_steered_now_ends_tcp_only),
                 LAB_TEST(a_cluster_that_is_gone_takes_its_flows_along),
