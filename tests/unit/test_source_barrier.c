@@ -229,6 +229,27 @@ static void everything_may_be_a_source(void **state)
                                                            "32766:\tfrom all lookup main\n");
 }
 
+/* The kernel takes a rule without a source for any of its priority when it adds or removes one. */
+static void everything_comes_and_leaves_beside_other_prefixes(void **state)
+{
+        static const char *const narrow[] = { "10.1.0.0/16", "fd00:1::/64", NULL };
+        static const char *const wide[] = { "10.1.0.0/16", "fd00:1::/64", "0.0.0.0/0", "::/0", NULL };
+
+        (void)state;
+        own_network_or_skip();
+        (void)set(narrow);
+        assert_int_equal(set(wide), 1);
+        assert_string_equal(route_of("200.1.0.7", "203.0.113.1", ""), "unreachable");
+        assert_string_equal(route_of("9.1.0.7", "203.0.113.1", ""), "unreachable");
+        assert_string_equal(route_of("2001:4860::7", "2001:4860::1", ""), "unreachable");
+        assert_string_equal(route_of("fd00:2::7", "2001:4860::1", ""), "unreachable");
+        assert_int_equal(set(wide), 0);
+        (void)set(narrow);
+        assert_string_equal(rules(AF_INET), WAYS "1377:\tfrom 10.1.0.0/16 unreachable\n" TARGET);
+        assert_string_equal(rules(AF_INET6), WAYS "1377:\tfrom fd00:1::/64 unreachable\n" TARGET);
+        assert_int_equal(set(narrow), 0);
+}
+
 static void a_reverse_path_filter_keeps_ipv4_out_and_is_named(void **state)
 {
         static const char *const both[] = { "10.1.0.0/16", "fd00:1::/64", NULL };
@@ -332,6 +353,7 @@ int main(void)
                 BARRIER_TEST(without_a_mark_a_client_s_packet_goes_nowhere),
                 BARRIER_TEST(what_this_machine_sends_goes_around_it),
                 BARRIER_TEST(everything_may_be_a_source),
+                BARRIER_TEST(everything_comes_and_leaves_beside_other_prefixes),
                 BARRIER_TEST(a_reverse_path_filter_keeps_ipv4_out_and_is_named),
                 BARRIER_TEST(more_prefixes_than_fit_are_none),
                 BARRIER_TEST(removing_leaves_what_is_others_and_may_be_repeated),
