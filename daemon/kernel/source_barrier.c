@@ -286,15 +286,37 @@ static int set_family(uint8_t family, uint32_t mark, const struct net_prefix *wa
         return r < 0 ? fail(r, "changing its rules", family, error, error_size) : missing;
 }
 
+/*
+ * Every prefix, that of all addresses as its two halves: the kernel takes a rule without a source for any of its priority
+ * when it is to add it (NLM_F_EXCL) or to remove it. Returns how many there are; there is room for twice as many as came.
+ */
+static size_t split_widest(const struct net_prefix *prefixes, size_t count, struct net_prefix *ret)
+{
+        size_t split_count = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                ret[split_count] = prefixes[i];
+                if (prefixes[i].length == 0) {
+                        ret[split_count].length = 1;
+                        ret[split_count + 1] = ret[split_count];
+                        ret[++split_count].address.bytes[0] = 0x80;
+                }
+                split_count++;
+        }
+        return split_count;
+}
+
 int source_barrier_set(uint32_t mark, const struct net_prefix *prefixes, size_t count, char *error, size_t error_size)
 {
         char interface[32];
+        struct net_prefix wanted[2 * SOURCE_BARRIER_MAX];
         bool filtering = find_filtering_interface(interface), fits = count <= SOURCE_BARRIER_MAX;
+        size_t wanted_count = split_widest(prefixes, fits ? count : 0, wanted);
         int missing = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-                bool wanted = fits && !(families[i] == AF_INET && filtering);
-                int r = set_family(families[i], mark, prefixes, wanted ? count : 0, error, error_size);
+                bool may_be = !(families[i] == AF_INET && filtering);
+                int r = set_family(families[i], mark, wanted, may_be ? wanted_count : 0, error, error_size);
                 if (r < 0)
                         return r;
                 missing |= r;

@@ -11,12 +11,19 @@ static bool is_tcp_or_udp(const struct flow *flow)
         return flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP;
 }
 
+/* Rules are about ports of TCP and UDP; port 0 is in none, and would be asked for as any port. */
+static bool may_have_rule(const struct flow *flow)
+{
+        return is_tcp_or_udp(flow) && flow->destination.port != 0;
+}
+
+/* Without a destination, where no rule can be about the flow. */
 static struct policy_request request_for(const struct flow *flow)
 {
         return (struct policy_request){
                 .protocol = flow->protocol == IPPROTO_TCP ? POLICY_PROTOCOL_TCP : POLICY_PROTOCOL_UDP,
                 .port = flow->destination.port,
-                .address = flow->destination.address,
+                .address = may_have_rule(flow) ? flow->destination.address : (struct net_address){ 0 },
                 .source = flow->client.address,
         };
 }
@@ -29,7 +36,7 @@ static void decide(const struct policy *policy, struct learned_addresses *learne
         *ret_request = request_for(flow);
         *ret_learned = LEARNED_FLOW_UNKNOWN;
         policy_decide(policy, cluster, ret_request, ret);
-        if (cluster == NULL || !is_tcp_or_udp(flow) || ret->reason != REASON_NO_RULE)
+        if (cluster == NULL || !may_have_rule(flow) || ret->reason != REASON_NO_RULE)
                 return;
         *ret_learned = learned_addresses_judge_flow(learned, policy, cluster, ret_request->protocol, &flow->destination,
                                                     &ret_request->name);
@@ -76,8 +83,8 @@ bool flow_decision_allows(const struct policy *policy, struct learned_addresses 
                 return false;
         decide(policy, learned, cluster, flow, &known, &request, &verdict);
         if (verdict.action != POLICY_DENY)
-                return is_tcp_or_udp(flow) || verdict.action == POLICY_AUDIT;
-        return verdict.reason == REASON_NO_RULE && known == LEARNED_FLOW_UNKNOWN && is_tcp_or_udp(flow) &&
+                return true;
+        return verdict.reason == REASON_NO_RULE && known == LEARNED_FLOW_UNKNOWN && may_have_rule(flow) &&
                learns(policy, cluster, &request);
 }
 
@@ -86,9 +93,9 @@ static void describe_audit(const struct flow *flow, const struct policy_verdict 
 {
         ret->reason = verdict->reason;
         if (verdict->reason == REASON_NO_RULE)
-                ret->reason = is_tcp_or_udp(flow) ? REASON_NO_NETWORK_RULE : REASON_ICMP;
+                ret->reason = ret->protocol == DECISION_PROTOCOL_ICMP ? REASON_ICMP : REASON_NO_NETWORK_RULE;
         decision_set_rule(ret, verdict->feature, verdict->rule_file, verdict->rule_line);
-        if (is_tcp_or_udp(flow))
+        if (may_have_rule(flow))
                 memcpy(ret->hint, verdict->hint, sizeof(ret->hint));
 }
 

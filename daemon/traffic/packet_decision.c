@@ -84,6 +84,13 @@ static void add_dns_hint(const struct policy *policy, struct decision *decision)
                          protocol, address, (unsigned)decision->original.port);
 }
 
+/* Rules are about ports of TCP and UDP; port 0 is in none, and would be asked for as any port. */
+static bool has_port(const struct decision *decision)
+{
+        return decision->original.port != 0 &&
+               (decision->protocol == DECISION_PROTOCOL_TCP || decision->protocol == DECISION_PROTOCOL_UDP);
+}
+
 static void add_hint(const struct policy *policy, const struct policy_cluster *cluster, struct decision *decision)
 {
         char hint[POLICY_HINT_SIZE];
@@ -95,7 +102,7 @@ static void add_hint(const struct policy *policy, const struct policy_cluster *c
         } else if (decision->reason == REASON_DNS_BYPASS) {
                 add_dns_hint(policy, decision);
         } else if (decision->reason == REASON_DENY_RULE || decision->reason == REASON_NO_NETWORK_RULE) {
-                if (decision->protocol == DECISION_PROTOCOL_TCP || decision->protocol == DECISION_PROTOCOL_UDP)
+                if (has_port(decision))
                         add_rule(policy, cluster, decision);
         }
 }

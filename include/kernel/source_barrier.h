@@ -6,7 +6,7 @@
  *
  *   SOURCE_BARRIER_PRIORITY      fwmark MARK goto the last
  *   SOURCE_BARRIER_PRIORITY      iif lo goto the last
- *   SOURCE_BARRIER_PRIORITY + 1  from PREFIX unreachable, for each prefix
+ *   SOURCE_BARRIER_PRIORITY + 1  from PREFIX unreachable, for each prefix, that of all addresses as its two halves
  *   SOURCE_BARRIER_PRIORITY + 2  nop
  */
 #pragma once
