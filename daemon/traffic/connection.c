@@ -187,6 +187,20 @@ static bool connection_can_reuse_upstream(const struct connection *c)
                recv(c->upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
 }
 
+/*
+ * A client that dials a private address by what it says in the hello nobody could allow: what lacks is the address, where the
+ * API server or Private Link is meant.
+ */
+static void connection_hint_at_address(struct connection *c)
+{
+        char hint[POLICY_HINT_SIZE];
+
+        if (c->hint == NULL && c->cluster != NULL && c->original.address.family != AF_UNSPEC &&
+            policy_permits_address(generation_policy(c->generation), c->cluster, &c->original.address,
+                                   c->original.port, hint) == REASON_FORBIDDEN_ADDRESS)
+                connection_state_note_hint(c, hint);
+}
+
 static void connection_decide(struct connection *c)
 {
         struct policy_verdict verdict;
@@ -194,6 +208,7 @@ static void connection_decide(struct connection *c)
         policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
         connection_state_note_verdict(c, &verdict);
         if (verdict.action == POLICY_DENY) {
+                connection_hint_at_address(c);
                 connection_refuse(c, verdict.reason);
                 return;
         }
@@ -214,6 +229,7 @@ static void connection_decide_nameless(struct connection *c)
 
         policy_decide(generation_policy(c->generation), c->cluster, &c->asked, &verdict);
         if (verdict.action == POLICY_DENY) {
+                connection_hint_at_address(c);
                 connection_refuse(c, REASON_NO_SERVER_NAME);
                 return;
         }

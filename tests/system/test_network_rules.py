@@ -208,7 +208,7 @@ def dropped(lab):
     """Packets that the chain `refuse` has dropped without a word."""
     listing = lab.nva.run("nft", "list", "chain", "inet", "aksegressd", "refuse", check=True).stdout
     assert "reject" not in listing, listing
-    return int(listing.partition("counter packets ")[2].split()[0])
+    return int(listing.rpartition("counter packets ")[2].split()[0])
 
 
 @FAMILIES
@@ -293,14 +293,15 @@ def test_a_tag_of_thousands_of_prefixes_is_opened(start_daemon, lab):
 
 
 def test_nobody_outside_can_begin_a_flow(start_daemon, lab):
-    """A packet from the internet to a client, or to an open flow's client from another port, is not forwarded."""
-    start_daemon(allow(f"udp [{ECHO}]:5000"))
+    """A packet from the internet to a client, or to an open flow's client from another port, is neither forwarded nor answered."""
+    daemon = start_daemon(allow(f"udp [{ECHO}]:5000"))
     lab.internet.batch("route add 198.18.1.0/24 via 198.18.2.1")
     try:
         with UdpEcho(lab), UdpClient(lab.spoke, ECHO) as client:
             client.ask()
-            assert refused(lab.internet, "198.18.1.10", client.socket.getsockname()[1], "203.0.113.222") == errno.EHOSTUNREACH
+            assert refused(lab.internet, "198.18.1.10", client.socket.getsockname()[1], "203.0.113.222") == "silence"
             assert client.is_silent()
+            assert daemon.wait_record(reason="unknown-source")["client_ip"] == "203.0.113.222"
     finally:
         lab.internet.batch("route delete 198.18.1.0/24 via 198.18.2.1")
 
