@@ -338,6 +338,17 @@ static void what_is_not_refused_as_quic_keeps_its_reason(void **state)
         assert_trace("deny-rule(" NAME ") dns-bypass no-network-rule no-network-rule | ");
 }
 
+static void quic_is_quic_at_any_port_but_those_of_dns(void **state)
+{
+        (void)state;
+        build_hello_part(0, message.length);
+        take(RULESET_LOG_NO_RULE, IPPROTO_UDP, CLIENT, SERVER, 4433, &datagram);
+        take(RULESET_LOG_NO_RULE, IPPROTO_UDP, CLIENT, SERVER, 80, &datagram);
+        take(RULESET_LOG_NO_RULE, IPPROTO_UDP, CLIENT, SERVER, 53, &datagram);
+        take(RULESET_LOG_NO_RULE, IPPROTO_UDP, CLIENT, SERVER, 853, &datagram);
+        assert_trace("quic(" NAME ") quic(" NAME ") dns-bypass dns-bypass | ");
+}
+
 /* It looks like an Initial, and opens with nobody's key. */
 static void a_damaged_hello_is_recorded_at_once(void **state)
 {
@@ -388,6 +399,7 @@ int main(void)
                 SCENE_TEST(one_datagram_waits_at_a_time),
                 SCENE_TEST(who_waits_for_longest_gives_way),
                 SCENE_TEST(what_is_not_refused_as_quic_keeps_its_reason),
+                SCENE_TEST(quic_is_quic_at_any_port_but_those_of_dns),
                 SCENE_TEST(a_damaged_hello_is_recorded_at_once),
                 SCENE_TEST(lost_packets_are_an_alarm_a_window),
                 SCENE_TEST(the_end_records_what_waits_what_is_counted_and_what_is_lost),
