@@ -45,7 +45,7 @@ REASON(TOO_MANY_CONNECTIONS, "too-many-connections", REFUSED, 503, 80, "limits.c
 REASON(TOO_MANY_CLIENT_CONNECTIONS, "too-many-client-connections", REFUSED, 429, 80, "limits.connections_per_client is reached")
 REASON(NO_RESOURCES, "no-resources", REFUSED, 503, 80, "out of memory or descriptors")
 REASON(NO_NETWORK_RULE, "no-network-rule", REFUSED, 0, 0, "no network rule of the cluster allows this address, protocol and port")
-REASON(QUIC, "quic", REFUSED, 0, 0, "a QUIC datagram to UDP port 80, 443 or 8443 that no network rule allows")
+REASON(QUIC, "quic", REFUSED, 0, 0, "a QUIC datagram, to whatever UDP port but 53 and 853, that no network rule allows")
 REASON(ICMP, "icmp", REFUSED, 0, 0, "an ICMP message of a client, which no rule can allow")
 REASON(DNS_BYPASS, "dns-bypass", REFUSED, 0, 0, "port 53 or 853 of a DNS server that no network rule allows")
 REASON(NOT_PROXIED, "not-proxied", REFUSED, 0, 0, "a packet to a steered port that no listener took: the daemon is starting or stopping")
