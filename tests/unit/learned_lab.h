@@ -31,20 +31,36 @@ static inline struct learned_addresses *learned_lab_new(const struct policy *pol
         return learned;
 }
 
-static inline void learned_lab_each(ruleset_element_fn on_element, void *sink, void *context)
+static inline void learned_lab_each_stale(ruleset_element_fn on_element, void *sink, void *context)
 {
-        learned_addresses_each(on_element, sink, context);
+        learned_addresses_each_stale(on_element, sink, context);
 }
 
-/* Applies a policy's table with what is learned. */
+/*
+ * Changes the kernel from one policy's table to another's as the daemon does. former NULL: nobody knows what is there.
+ * Whether the sets kept what they had.
+ */
+static inline bool learned_lab_change(struct learned_addresses *learned, const struct policy *former,
+                                      const struct policy *policy)
+{
+        struct learned_change change = { learned, former, policy };
+        const struct ruleset_facts facts = { .each_stale = former != NULL ? learned_lab_each_stale : NULL,
+                                             .context = &change };
+        char error[RULESET_LAB_ERROR_SIZE] = "";
+        int r = nftables_apply(policy, &facts, error, sizeof(error));
+
+        if (r < 0)
+                fail_msg("%s", error);
+        if (r > 0)
+                change.former = NULL;
+        assert_int_equal(learned_addresses_fill(&change), 0);
+        return r == 0;
+}
+
+/* Applies a policy's table and puts what is learned into its sets. */
 static inline void learned_lab_apply(struct learned_addresses *learned, const struct policy *policy)
 {
-        struct learned_for_policy what = { learned, policy };
-        const struct ruleset_facts facts = { .each_learned = learned_lab_each, .context = &what };
-        char error[RULESET_LAB_ERROR_SIZE] = "";
-
-        if (nftables_apply(policy, &facts, error, sizeof(error)) < 0)
-                fail_msg("%s", error);
+        assert_false(learned_lab_change(learned, NULL, policy));
 }
 
 /* Adds one address. */

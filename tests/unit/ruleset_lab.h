@@ -1,10 +1,11 @@
 /*
  * Rulesets in a network of the test's own: policies from policy_lab.h are applied, and nft says what the kernel holds. Facts
- * are what the test sets: absent pool addresses and learned elements.
+ * are what the test sets: absent pool addresses and learned elements that are to go.
  */
 #pragma once
 
 #include "kernel/nftables.h"
+#include "kernel/set_elements.h"
 #include "own_network.h"
 #include "policy_lab.h"
 
@@ -20,15 +21,16 @@
         "  - { name: even, addresses: [192.0.2.20-192.0.2.21], selection: round_robin }\n"                             \
         "clusters:\n"
 
-struct ruleset_lab_element {
+struct ruleset_lab_stale {
         const char *set;
-        struct ruleset_element element;
+        struct net_address address;
 };
 
 struct ruleset_lab_facts {
         const char *absent; /* a pool address; NULL: none */
-        const struct ruleset_lab_element *elements;
-        size_t element_count;
+        bool keeps_learned; /* elements of learned sets stay but for these */
+        const struct ruleset_lab_stale *stale;
+        size_t stale_count;
 };
 
 static inline int ruleset_lab_open(void **state)
@@ -51,33 +53,59 @@ static inline bool ruleset_lab_is_present(const struct net_address *address, voi
         return !net_address_equal(address, &absent);
 }
 
-static inline void ruleset_lab_each_learned(ruleset_element_fn on_element, void *sink, void *context)
+static inline void ruleset_lab_each_stale(ruleset_element_fn on_element, void *sink, void *context)
 {
         const struct ruleset_lab_facts *facts = context;
 
-        for (size_t i = 0; i < facts->element_count; i++)
-                on_element(facts->elements[i].set, &facts->elements[i].element, sink);
+        for (size_t i = 0; i < facts->stale_count; i++)
+                on_element(facts->stale[i].set, &facts->stale[i].address, sink);
 }
 
 static inline struct ruleset_facts ruleset_lab_facts(struct ruleset_lab_facts *facts)
 {
-        return (struct ruleset_facts){ ruleset_lab_is_present, ruleset_lab_each_learned, facts };
+        return (struct ruleset_facts){ .is_present = ruleset_lab_is_present,
+                                       .each_stale = facts->keeps_learned ? ruleset_lab_each_stale : NULL,
+                                       .context = facts };
 }
 
-static inline void ruleset_lab_apply_with(const struct policy_lab *lab, struct ruleset_lab_facts *facts)
+/* Whether learned sets have what they had; otherwise they are empty. */
+static inline bool ruleset_lab_apply_with(const struct policy_lab *lab, struct ruleset_lab_facts *facts)
 {
         const struct ruleset_facts ruleset_facts = ruleset_lab_facts(facts);
         char error[RULESET_LAB_ERROR_SIZE] = "";
+        int r = nftables_apply(lab->policy, &ruleset_facts, error, sizeof(error));
 
-        if (nftables_apply(lab->policy, &ruleset_facts, error, sizeof(error)) < 0)
+        if (r < 0)
                 fail_msg("%s", error);
+        return r == 0;
 }
 
+/* Learned sets are empty afterwards. */
 static inline void ruleset_lab_apply(const struct policy_lab *lab)
 {
         struct ruleset_lab_facts facts = { 0 };
 
-        ruleset_lab_apply_with(lab, &facts);
+        assert_false(ruleset_lab_apply_with(lab, &facts));
+}
+
+/* Applies again what leaves learned elements in their place. */
+static inline void ruleset_lab_apply_in_place(const struct policy_lab *lab)
+{
+        struct ruleset_lab_facts facts = { .keeps_learned = true };
+
+        assert_true(ruleset_lab_apply_with(lab, &facts));
+}
+
+static inline void ruleset_lab_put(const struct set_element *elements, size_t count)
+{
+        struct set_elements *sets;
+        size_t refused = 0;
+
+        assert_int_equal(set_elements_new("aksegressd", &sets), 0);
+        int r = set_elements_put(sets, elements, count, &refused);
+        if (r < 0)
+                fail_msg("element %zu: %s", refused, strerror(-r));
+        set_elements_free(sets);
 }
 
 /* What nft prints; good until the next call. */

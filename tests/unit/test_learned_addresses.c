@@ -332,7 +332,7 @@ static struct policy *change_policy(struct policy_lab *lab, struct learned_addre
         struct policy *before = policy_ref(lab->policy);
 
         policy_lab_load(lab, clusters);
-        learned_lab_apply(learned, lab->policy);
+        assert_true(learned_lab_change(learned, before, lab->policy));
         learned_addresses_use_policy(learned, lab->policy);
         return before;
 }

@@ -1,8 +1,14 @@
 /* How one ruleset becomes another in the kernel: in place, in one transaction, nobody else's touched. */
 #include "kernel/nftables.h"
 
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <sys/wait.h>
 
+#include "kernel/netlink.h"
 #include "ruleset_lab.h"
 
 #define MANY_PREFIXES 12000
@@ -45,8 +51,11 @@ static void applying_again_changes_nothing(void **state)
         ruleset_lab_apply(lab);
         char *first = strdup(ruleset_lab_nft("list ruleset"));
         assert_non_null(first);
-        for (unsigned i = 0; i < 3; i++) {
-                ruleset_lab_apply(lab);
+        for (unsigned i = 0; i < 4; i++) {
+                if (i % 2 == 0)
+                        ruleset_lab_apply(lab);
+                else
+                        ruleset_lab_apply_in_place(lab);
                 assert_string_equal(ruleset_lab_nft("list ruleset"), first);
         }
         free(first);
@@ -64,6 +73,7 @@ static void a_table_changed_in_place_is_like_one_made_anew(void **state)
                 "    location: westeurope\n    snat_pool: even\n    allow: ['udp [0.0.0.0/0]:123']\n",
                 NTP_RULES,
         };
+        struct ruleset_lab_facts facts = { .keeps_learned = true };
         struct policy_lab *lab = *state;
         char error[RULESET_LAB_ERROR_SIZE];
 
@@ -71,7 +81,7 @@ static void a_table_changed_in_place_is_like_one_made_anew(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
                 unsigned table = i == 0 ? 0 : handle_of_table();
                 policy_lab_load(lab, policies[i]);
-                ruleset_lab_apply(lab);
+                assert_int_equal(ruleset_lab_apply_with(lab, &facts), i > 0);
                 if (i > 0)
                         assert_int_equal(handle_of_table(), table);
         }
@@ -147,60 +157,168 @@ static void a_name_within_another_does_not_keep_a_set(void **state)
         assert_lacks(listing, "chain cluster.prod {");
 }
 
-static void learned_elements_are_there_after_each_apply(void **state)
+static int on_generation(const struct nlmsghdr *header, void *context)
 {
-        const struct ruleset_lab_element elements[] = {
-                { "learned.udp.123.prod.v4", { address_of("203.0.113.77"), 1800000, "ntp.a.com" } },
-                { "learned.udp.123.prod.v6", { address_of("2001:db8:7::1"), 900500, "ntp.a.com" } },
+        const struct nlattr *attribute;
+
+        mnl_attr_for_each(attribute, header, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attribute) == NFTA_GEN_ID) *
+                (uint32_t *)context = ntohl(mnl_attr_get_u32(attribute));
+        return MNL_CB_OK;
+}
+
+/* The kernel counts transactions. */
+static uint32_t transaction_number(void)
+{
+        char bytes[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+        struct nlmsghdr *header = nftnl_nlmsg_build_hdr(bytes, NFT_MSG_GETGEN, AF_UNSPEC, NLM_F_ACK, 0);
+        uint32_t number = 0;
+
+        assert_int_equal(netlink_request(NETLINK_NETFILTER, header, on_generation, &number), 0);
+        assert_int_not_equal(number, 0);
+        return number;
+}
+
+/* Elements that are neither put again nor made anew: with what remains of their time, and their comments. */
+static void learned_elements_stay_where_they_are(void **state)
+{
+        static const char *const policies[] = {
+                NTP_RULES,
+                POLICY_LAB_CLUSTER "    mode: audit\n    allow: ['udp ntp.b.com:123', 'https a.com:8443']\n",
         };
-        struct ruleset_lab_facts facts = { .elements = elements, .element_count = ARRAY_SIZE(elements) };
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
         policy_lab_load(lab, NTP_RULES);
-        for (unsigned i = 0; i < 2; i++) {
-                ruleset_lab_apply_with(lab, &facts);
-                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"),
-                             "elements = { 203.0.113.77 timeout 30m expires ");
-                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "comment \"ntp.a.com\" }");
-                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:db8:7::1 timeout 15m500ms");
+        ruleset_lab_apply(lab);
+        unsigned handle = handle_of("set", "learned.udp.123.prod.v4");
+        unsigned chain = handle_of("chain", "cluster.prod");
+        assert_string_equal(
+                ruleset_lab_nft("'add element inet aksegressd learned.udp.123.prod.v4 { 203.0.113.77 timeout "
+                                "30m expires 10m comment \"ntp.a.com\" }; add element inet aksegressd "
+                                "learned.udp.123.prod.v6 { 2001:db8:7::1 timeout 15m500ms expires 5m }'"),
+                "");
+        for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+                policy_lab_load(lab, policies[i]);
+                ruleset_lab_apply_in_place(lab);
+                const char *set = ruleset_lab_list("set", "learned.udp.123.prod.v4");
+                assert_holds(set, "elements = { 203.0.113.77 timeout 30m expires 9m");
+                assert_holds(set, "comment \"ntp.a.com\" }");
+                assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"),
+                             "2001:db8:7::1 timeout 15m500ms expires 4m");
+                assert_int_equal(handle_of("set", "learned.udp.123.prod.v4"), handle);
+                assert_int_equal(handle_of("chain", "cluster.prod"), chain);
         }
-        facts.element_count = 0;
-        ruleset_lab_apply_with(lab, &facts);
+}
+
+static void without_facts_learned_sets_are_emptied(void **state)
+{
+        const struct set_element element = { "learned.udp.123.prod.v4", address_of("203.0.113.77"), 1800000, NULL };
+        struct policy_lab *lab = *state;
+        char error[RULESET_LAB_ERROR_SIZE];
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(&element, 1);
+        ruleset_lab_apply(lab);
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
+        ruleset_lab_put(&element, 1);
+        assert_int_equal(nftables_apply(lab->policy, NULL, error, sizeof(error)), 1);
         assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
 }
 
-/* Names have up to 253 bytes, comments of elements up to 128. */
-static void an_element_learned_from_the_longest_name_is_applied(void **state)
+/* One of them has run out by then, or somebody deleted it: it is just not there. */
+static void what_is_stale_goes_with_the_rules_in_one_transaction(void **state)
 {
-        char name[FQDN_MAX_LENGTH + 1];
-        const struct ruleset_lab_element element = { "learned.udp.123.prod.v4",
-                                                     { address_of("203.0.113.77"), 1800000, name } };
-        struct ruleset_lab_facts facts = { .elements = &element, .element_count = 1 };
+        const struct set_element elements[] = {
+                { "learned.udp.123.prod.v4", address_of("203.0.113.77"), 1800000, "ntp.a.com" },
+                { "learned.udp.123.prod.v4", address_of("203.0.113.78"), 1800000, "ntp.a.com" },
+                { "learned.udp.123.prod.v6", address_of("2001:db8:7::1"), 1800000, NULL },
+                { "learned.udp.123.prod.v6", address_of("2001:db8:7::2"), 1800000, NULL },
+        };
+        const struct ruleset_lab_stale stale[] = {
+                { "learned.udp.123.prod.v4", address_of("203.0.113.77") },
+                { "learned.udp.123.prod.v4", address_of("203.0.113.99") },
+                { "learned.udp.123.prod.v6", address_of("2001:db8:7::2") },
+                { "learned.udp.123.prod.v6", address_of("2001:db8:7::2") }, /* nothing forbids to tell it twice */
+        };
+        struct ruleset_lab_facts facts = { .keeps_learned = true, .stale = stale, .stale_count = ARRAY_SIZE(stale) };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(elements, ARRAY_SIZE(elements));
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['udp ntp.b.com:123', 'https a.com:8443']\n");
+        uint32_t before = transaction_number();
+        assert_true(ruleset_lab_apply_with(lab, &facts));
+        assert_int_equal(transaction_number(), before + 1);
+        const char *set = ruleset_lab_list("set", "learned.udp.123.prod.v4");
+        assert_holds(set, "elements = { 203.0.113.78 timeout 30m expires ");
+        assert_lacks(set, "203.0.113.77");
+        assert_lacks(set, "203.0.113.99");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "elements = { 2001:db8:7::1 timeout 30m");
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v6"), "2001:db8:7::2");
+        assert_holds(ruleset_lab_list("set", "steered_ports"), "8443");
+}
+
+static void what_is_stale_in_a_set_that_goes_goes_with_it(void **state)
+{
+        const struct set_element elements[] = {
+                { "learned.udp.123.prod.v4", address_of("203.0.113.77"), 1800000, "ntp.a.com" },
+                { "learned.udp.124.prod.v4", address_of("203.0.113.77"), 1800000, "b.com" },
+        };
+        const struct ruleset_lab_stale stale = { "learned.udp.123.prod.v4", address_of("203.0.113.77") };
+        struct ruleset_lab_facts facts = { .keeps_learned = true, .stale = &stale, .stale_count = 1 };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['udp ntp.a.com:123', 'udp b.com:124']\n");
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(elements, ARRAY_SIZE(elements));
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['udp b.com:124']\n");
+        assert_true(ruleset_lab_apply_with(lab, &facts));
+        assert_lacks(ruleset_lab_nft("list table inet aksegressd"), "learned.udp.123");
+        assert_holds(ruleset_lab_list("set", "learned.udp.124.prod.v4"), "203.0.113.77");
+}
+
+/* Names have up to 253 bytes, comments of elements up to 128. */
+static void an_element_learned_from_the_longest_name_stays_and_goes(void **state)
+{
+        const struct ruleset_lab_stale stale = { "learned.udp.123.prod.v4", address_of("203.0.113.77") };
+        struct ruleset_lab_facts facts = { .keeps_learned = true, .stale = &stale };
+        char name[FQDN_MAX_LENGTH + 1], expected[SET_ELEMENTS_COMMENT_MAX + 32];
+        const struct set_element element = { stale.set, stale.address, 1800000, name };
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
         for (size_t i = 0; i < FQDN_MAX_LENGTH; i++)
                 name[i] = i % 50 == 49 ? '.' : 'a';
         name[FQDN_MAX_LENGTH] = '\0';
+        snprintf(expected, sizeof(expected), "comment \"%.*s\" }", SET_ELEMENTS_COMMENT_MAX, name);
         policy_lab_load(lab, NTP_RULES);
-        ruleset_lab_apply_with(lab, &facts);
-        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "comment \"aaaaaaa");
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(&element, 1);
+        assert_true(ruleset_lab_apply_with(lab, &facts));
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), expected);
+        facts.stale_count = 1;
+        assert_true(ruleset_lab_apply_with(lab, &facts));
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "elements");
 }
 
 static void addresses_that_come_and_go_change_only_the_chains_of_sources(void **state)
 {
         struct ruleset_lab_facts facts = { .absent = "192.0.2.10" };
         const struct ruleset_facts ruleset_facts = ruleset_lab_facts(&facts);
-        const struct ruleset_lab_element element = { "learned.udp.123.prod.v4",
-                                                     { address_of("203.0.113.77"), 1800000, "ntp.a.com" } };
-        struct ruleset_lab_facts all = { .elements = &element, .element_count = 1 };
+        const struct set_element element = { "learned.udp.123.prod.v4", address_of("203.0.113.77"), 1800000,
+                                             "ntp.a.com" };
         struct policy_lab *lab = *state;
         char error[RULESET_LAB_ERROR_SIZE] = "";
 
         own_network_or_skip();
         policy_lab_load(lab, NTP_RULES);
-        ruleset_lab_apply_with(lab, &all);
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(&element, 1);
         unsigned handle = handle_of("chain", "source_nat");
         char *forward = strdup(ruleset_lab_nft("-a list chain inet aksegressd cluster.prod"));
         assert_non_null(forward);
@@ -238,8 +356,8 @@ static void a_table_of_another_version_is_replaced(void **state)
                 "'table inet aksegressd { map clusters.v4 { type ipv4_addr : mark; }; }'",
                 "'table inet aksegressd { chain forward { type filter hook output priority 0; }; }'",
                 "'table inet aksegressd { set learned.udp.123.prod.v4 { type ipv4_addr; flags interval; }; }'",
-                "'table inet aksegressd { chain a { jump b; }; chain b { jump c; }; chain c { accept; }; }'",
         };
+        struct ruleset_lab_facts facts = { .keeps_learned = true };
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
@@ -251,10 +369,25 @@ static void a_table_of_another_version_is_replaced(void **state)
                 char error[RULESET_LAB_ERROR_SIZE];
                 assert_int_equal(nftables_flush(error, sizeof(error)), 0);
                 assert_string_equal(ruleset_lab_nft(old_tables[i]), "");
-                ruleset_lab_apply(lab);
+                assert_false(ruleset_lab_apply_with(lab, &facts)); /* nothing can be kept */
                 assert_int_equal(strlen(ruleset_lab_nft("list table inet aksegressd")), strlen(expected));
         }
         free(expected);
+}
+
+static void chains_that_call_each_other_are_no_obstacle(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        policy_lab_load(lab, NTP_RULES);
+        ruleset_lab_apply(lab);
+        size_t expected = strlen(ruleset_lab_nft("list table inet aksegressd"));
+        assert_string_equal(ruleset_lab_nft("'table inet aksegressd { chain a { jump b; }; chain b { jump c; }; "
+                                            "chain c { accept; }; }'"),
+                            "");
+        ruleset_lab_apply_in_place(lab);
+        assert_int_equal(strlen(ruleset_lab_nft("list table inet aksegressd")), expected);
 }
 
 static void a_foreign_table_survives_apply_and_flush(void **state)
@@ -368,21 +501,22 @@ static void write_many_prefixes(const struct policy_lab *lab)
 
 static void thousands_of_prefixes_and_elements_are_applied_again_and_again(void **state)
 {
-        struct ruleset_lab_element *elements = calloc(MANY_ELEMENTS, sizeof(*elements));
-        struct ruleset_lab_facts facts = { .elements = elements, .element_count = MANY_ELEMENTS };
+        struct set_element *elements = calloc(MANY_ELEMENTS, sizeof(*elements));
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
         assert_non_null(elements);
         for (size_t i = 0; i < MANY_ELEMENTS; i++)
-                elements[i] = (struct ruleset_lab_element){
-                        "learned.udp.124.prod.v4",
-                        { { AF_INET, { 198, 18, (uint8_t)(i / 256), (uint8_t)i } }, 1800000, "a.com" }
-                };
+                elements[i] = (struct set_element){ "learned.udp.124.prod.v4",
+                                                    { AF_INET, { 198, 18, (uint8_t)(i / 256), (uint8_t)i } },
+                                                    1800000,
+                                                    "a.com" };
         write_many_prefixes(lab);
         policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['file:many.list', 'udp a.com:124']\n");
+        ruleset_lab_apply(lab);
+        ruleset_lab_put(elements, MANY_ELEMENTS);
         for (unsigned i = 0; i < 2; i++) {
-                ruleset_lab_apply_with(lab, &facts);
+                ruleset_lab_apply_in_place(lab);
                 char *listing = malloc(8u << 20);
                 assert_non_null(listing);
                 (void)own_network_output("nft list set inet aksegressd allow.udp.123.prod.v4", listing, 8u << 20);
@@ -404,11 +538,15 @@ int main(void)
                 LAB_TEST(a_change_keeps_the_chains_that_packets_are_passing),
                 LAB_TEST(what_a_former_policy_had_disappears),
                 LAB_TEST(a_name_within_another_does_not_keep_a_set),
-                LAB_TEST(learned_elements_are_there_after_each_apply),
-                LAB_TEST(an_element_learned_from_the_longest_name_is_applied),
+                LAB_TEST(learned_elements_stay_where_they_are),
+                LAB_TEST(without_facts_learned_sets_are_emptied),
+                LAB_TEST(what_is_stale_goes_with_the_rules_in_one_transaction),
+                LAB_TEST(what_is_stale_in_a_set_that_goes_goes_with_it),
+                LAB_TEST(an_element_learned_from_the_longest_name_stays_and_goes),
                 LAB_TEST(addresses_that_come_and_go_change_only_the_chains_of_sources),
                 LAB_TEST(sources_without_a_table_are_an_error),
                 LAB_TEST(a_table_of_another_version_is_replaced),
+                LAB_TEST(chains_that_call_each_other_are_no_obstacle),
                 LAB_TEST(a_foreign_table_survives_apply_and_flush),
                 LAB_TEST(a_table_that_somebody_flushed_comes_back),
                 LAB_TEST(flushing_nothing_is_fine),

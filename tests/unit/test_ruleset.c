@@ -69,6 +69,11 @@ static void steering_and_its_guards_are_in_place(void **state)
                 "type filter hook prerouting priority mangle; policy accept;",
                 "iifname != \"lo\" ip daddr { 168.63.129.16, 169.254.169.254 } counter packets 0 bytes 0 ",
                 "log prefix \"platform-address\" group 27751 snaplen 1600 drop",
+                "meta l4proto != tcp accept",
+                "fib daddr type local accept",
+                "tcp flags syn / syn,ack fib saddr . iif oif missing accept",
+                "ip daddr @sources.v4 ip saddr != @sources.v4 accept",
+                "ip6 daddr @sources.v6 ip6 saddr != @sources.v6 accept",
                 "meta nfproto ipv4 tcp dport @steered_ports tproxy ip to :15001 meta mark set 0x61656400 counter",
                 "meta nfproto ipv6 tcp dport @steered_ports tproxy ip6 to :15001 meta mark set 0x61656400 counter",
                 "socket transparent 1 socket wildcard 0 meta mark set 0x61656400 accept",
@@ -91,7 +96,11 @@ static void only_flows_with_our_mark_are_let_through_as_established(void **state
                 "ct state established,related ct mark ",
                 "0x61650000", /* and a mask, which versions of nft print differently */
                 "accept\n",
+                "ip daddr @sources.v4 ip saddr != @sources.v4 log prefix \"unknown-source\" group 27751 snaplen 1600 "
+                "goto",
+                "ip6 daddr @sources.v6 ip6 saddr != @sources.v6 log prefix \"unknown-source\" group 27751 snaplen 1600",
                 "tcp dport @steered_ports log prefix \"not-proxied\" group 27751 snaplen 1600 goto refuse",
+                "ct state invalid,untracked log prefix \"no-flow\" group 27751 snaplen 1600 goto refuse",
                 "tcp flags != syn / fin,syn,rst,ack log prefix \"no-flow\" group 27751 snaplen 1600 goto refuse",
                 "ip saddr vmap @clusters.v4",
                 "ip6 saddr vmap @clusters.v6",
@@ -125,6 +134,25 @@ static void a_source_goes_to_the_cluster_of_its_longest_prefix(void **state)
         assert_lacks(ruleset_lab_list("map", "clusters.v6"), "elements");
 }
 
+static void every_cluster_s_sources_are_in_one_set(void **state)
+{
+        static const char *const inside[] = { "10.1.0.0", "10.1.7.9", "10.1.255.255", "10.9.0.0", "10.9.255.255" };
+        static const char *const outside[] = { "10.0.255.255", "10.2.0.0", "10.8.255.255", "10.10.0.0", "0.0.0.0" };
+        struct policy_lab *lab = *state;
+        char arguments[160];
+
+        own_network_or_skip();
+        policy_lab_load(lab, POLICY_LAB_CLUSTER SECOND_CLUSTER);
+        ruleset_lab_apply(lab);
+        for (size_t i = 0; i < ARRAY_SIZE(inside); i++) {
+                snprintf(arguments, sizeof(arguments), "get element inet aksegressd sources.v4 '{ %s }'", inside[i]);
+                assert_holds(ruleset_lab_nft(arguments), "elements = { ");
+                snprintf(arguments, sizeof(arguments), "get element inet aksegressd sources.v4 '{ %s }'", outside[i]);
+                assert_holds(ruleset_lab_nft(arguments), "No such file");
+        }
+        assert_lacks(ruleset_lab_list("set", "sources.v6"), "elements");
+}
+
 static void a_cluster_s_chain_judges_in_the_order_of_the_design(void **state)
 {
         static const char *const rules[] = {
@@ -152,12 +180,13 @@ static void a_cluster_s_chain_judges_in_the_order_of_the_design(void **state)
         assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "flags timeout");
 }
 
+/* The record is the flow's, when it has ended. */
 static void an_audited_cluster_records_and_lets_through_but_not_to_forbidden_addresses(void **state)
 {
         static const char *const rules[] = {
                 "log prefix \"forbidden-address\" group 27751 snaplen 1600 goto refuse",
-                "log prefix \"audit:deny-rule\" group 27751 snaplen 1600 goto pass.prod",
-                "log prefix \"audit:no-network-rule\" group 27751 snaplen 1600 goto pass.prod",
+                "udp dport 53 ip daddr @deny.udp.53.prod.v4 goto pass.prod\n",
+                "\t\tgoto pass.prod\n",
         };
         struct policy_lab *lab = *state;
 
@@ -166,7 +195,7 @@ static void an_audited_cluster_records_and_lets_through_but_not_to_forbidden_add
         ruleset_lab_apply(lab);
         const char *chain = ruleset_lab_list("chain", "cluster.prod");
         assert_in_order(chain, rules, ARRAY_SIZE(rules));
-        assert_lacks(chain, "audit:forbidden");
+        assert_lacks(chain, "\"deny-rule\"");
         assert_lacks(chain, "\"no-network-rule\"");
 }
 
@@ -254,6 +283,13 @@ static void every_range_that_is_not_public_is_in_a_set_of_forbidden_ones(void **
 
 static void what_is_refused_is_told_or_dropped(void **state)
 {
+        static const char *const silent[] = {
+                /* who is outside, and who is not where the packet came from */
+                "ip daddr @sources.v4 ip saddr != @sources.v4 counter packets 0 bytes 0 drop",
+                "ip6 daddr @sources.v6 ip6 saddr != @sources.v6 counter packets 0 bytes 0 drop",
+                "fib saddr . iif oif missing counter packets 0 bytes 0 drop",
+                "reject with tcp reset",
+        };
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
@@ -263,6 +299,7 @@ static void what_is_refused_is_told_or_dropped(void **state)
                      "meta l4proto tcp counter packets 0 bytes 0 reject with tcp reset");
         assert_holds(ruleset_lab_list("chain", "refuse"),
                      "counter packets 0 bytes 0 reject with icmpx admin-prohibited");
+        assert_in_order(ruleset_lab_list("chain", "refuse"), silent, ARRAY_SIZE(silent));
         lab->head = "refuse_with: drop\n" RULESET_LAB_HEAD;
         policy_lab_load(lab, POLICY_LAB_CLUSTER);
         ruleset_lab_apply(lab);
@@ -322,9 +359,11 @@ static void an_absent_address_is_not_sent_from(void **state)
 
 static void a_flow_without_a_source_address_of_ours_ends_at_the_guard(void **state)
 {
-        static const char *const rules[] = { "type filter hook postrouting priority srcnat + 10; policy accept;",
-                                             "ct mark ", "0x61650000",
-                                             "ct direction original ct status ! snat counter packets 0 bytes 0 drop" };
+        static const char *const rules[] = {
+                "type filter hook postrouting priority srcnat + 10; policy accept;", "ct mark ", "0x61650000",
+                "ct direction original ct status ! snat counter packets 0 bytes 0 drop",
+                "mark 0x61656401 ct state invalid,untracked counter packets 0 bytes 0 drop"
+        };
         struct policy_lab *lab = *state;
 
         own_network_or_skip();
@@ -367,6 +406,7 @@ int main(void)
                 LAB_TEST(steering_and_its_guards_are_in_place),
                 LAB_TEST(only_flows_with_our_mark_are_let_through_as_established),
                 LAB_TEST(a_source_goes_to_the_cluster_of_its_longest_prefix),
+                LAB_TEST(every_cluster_s_sources_are_in_one_set),
                 LAB_TEST(a_cluster_s_chain_judges_in_the_order_of_the_design),
                 LAB_TEST(an_audited_cluster_records_and_lets_through_but_not_to_forbidden_addresses),
                 LAB_TEST(tcp_rules_on_steered_ports_are_the_proxy_s_and_mixed_ones_both),
