@@ -16,6 +16,8 @@
 #include "kernel/netlink_watch.h"
 
 #define PACKETS_PER_DATAGRAM 32
+/* The kernel fills what it allocated for so many, which it rounds up to the next power of two, less its own overhead. */
+#define DATAGRAM_BYTES (NETLINK_BUFFER_SIZE / 2)
 #define DELAY_CENTISECONDS 5 /* until a datagram is sent that is not full */
 
 struct packet_log {
@@ -107,7 +109,7 @@ static int bind_group(struct packet_log *log, uint16_t group)
         mnl_attr_put_u16(header, NFULA_CFG_FLAGS, htons(NFULNL_CFG_F_SEQ));
         mnl_attr_put_u32(header, NFULA_CFG_QTHRESH, htonl(PACKETS_PER_DATAGRAM));
         mnl_attr_put_u32(header, NFULA_CFG_TIMEOUT, htonl(DELAY_CENTISECONDS));
-        mnl_attr_put_u32(header, NFULA_CFG_NLBUFSIZ, htonl(NETLINK_BUFFER_SIZE));
+        mnl_attr_put_u32(header, NFULA_CFG_NLBUFSIZ, htonl(DATAGRAM_BYTES));
         return netlink_watch_ask(log->messages, header);
 }
 

@@ -233,6 +233,22 @@ static void what_is_lost_is_counted_exactly(void **state)
         stop(&log);
 }
 
+/* What the kernel puts into one datagram may not be more than we read at once, or all of it is lost. */
+static void large_packets_that_come_together_are_all_told(void **state)
+{
+        struct log log;
+
+        (void)state;
+        own_network_or_skip();
+        start(&log, PACKET_LOG_BUFFER_BYTES);
+        own_network_run("nft 'insert rule inet t in udp dport 9 log prefix \"large\" snaplen 4096 group 42 drop' 2>&1");
+        for (unsigned size = 1000; size <= 2000; size += 100)
+                send_udp("127.0.0.1", size, 100);
+        wait_for(&log, 1100);
+        assert_int_equal(log.lost, 0);
+        stop(&log);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -241,6 +257,7 @@ int main(void)
                 cmocka_unit_test(a_group_has_one_listener_and_is_free_afterwards),
                 cmocka_unit_test(one_turn_of_the_loop_is_bounded),
                 cmocka_unit_test(what_is_lost_is_counted_exactly),
+                cmocka_unit_test(large_packets_that_come_together_are_all_told),
         };
 
         return cmocka_run_group_tests(tests, own_network_setup, NULL);
