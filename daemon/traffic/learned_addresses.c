@@ -137,10 +137,21 @@ static void on_service(const struct network_service *service, void *context)
         learned->pending[learned->pending_count++].element_until_ms = element_until(addition, service);
 }
 
-/* The kernel is not to have what the table has no room for. */
-static int count_new(struct learned_addresses *learned)
+/* What the clients of one cluster may take. The rest is for the names that rules spell out, which the daemon asks for. */
+static size_t share_of_clients(const struct learned_addresses *learned)
 {
-        if (learned_addresses_count(learned) + learned->pending_new >= LEARNED_ADDRESSES_MAX) {
+        return LEARNED_ADDRESSES_MAX / 4 * 3 / policy_cluster_count(learned->policy);
+}
+
+/* The kernel is not to have what the table has no room for. */
+static int count_new(struct learned_addresses *learned, const char *cluster, bool by_client)
+{
+        size_t taken = learned_addresses_count(learned), limit = LEARNED_ADDRESSES_MAX;
+
+        if (by_client &&
+            learned_table_count_of(learned->table, cluster) + learned->pending_new >= share_of_clients(learned))
+                limit = 0;
+        if (taken + learned->pending_new >= limit) {
                 learned->is_full = true;
                 return -ENOSPC;
         }
@@ -148,7 +159,7 @@ static int count_new(struct learned_addresses *learned)
         return 0;
 }
 
-static int add_for_cluster(struct learned_addresses *learned, const struct policy_cluster *cluster,
+static int add_for_cluster(struct learned_addresses *learned, const struct policy_cluster *cluster, bool by_client,
                            const struct fqdn *name, const struct net_address *addresses, size_t count, uint32_t ttl_s)
 {
         uint64_t now_ms = clock_monotonic_ms();
@@ -166,7 +177,7 @@ static int add_for_cluster(struct learned_addresses *learned, const struct polic
                 if (known_ms >= needed_until(now_ms, ttl_s) || !is_permitted(learned->policy, cluster, &addresses[i]))
                         continue;
                 if (known_ms == 0)
-                        addition.result = count_new(learned);
+                        addition.result = count_new(learned, addition.pending.cluster, by_client);
                 if (addition.result == 0)
                         policy_each_service_of_name(learned->policy, cluster, name, on_service, &addition);
         }
@@ -181,7 +192,7 @@ int learned_addresses_add(struct learned_addresses *learned, const char *cluster
         for (size_t i = 0; i < policy_cluster_count(learned->policy) && r == 0; i++) {
                 const struct policy_cluster *candidate = policy_cluster_at(learned->policy, i);
                 if (cluster == NULL || strcmp(policy_cluster_name(candidate), cluster) == 0)
-                        r = add_for_cluster(learned, candidate, name, addresses, count, ttl_s);
+                        r = add_for_cluster(learned, candidate, cluster != NULL, name, addresses, count, ttl_s);
         }
         return r;
 }
@@ -255,7 +266,7 @@ static void note_trouble(struct learned_addresses *learned, int result)
 
         if (in_trouble && !learned->in_trouble)
                 log_error("learned addresses: %s; clients are not told of new ones",
-                          learned->is_full ? "the table is full" : strerror(-result));
+                          learned->is_full ? "a cluster's share of the table is full" : strerror(-result));
         if (!in_trouble && learned->in_trouble)
                 log_info("learned addresses are kept again");
         learned->in_trouble = in_trouble;

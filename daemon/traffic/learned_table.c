@@ -18,8 +18,16 @@ struct fact {
         char texts[]; /* cluster NUL name NUL */
 };
 
+/* How many facts a cluster has. Clusters that a reload took away stay, with none. */
+struct cluster_count {
+        char *cluster; /* owned */
+        size_t count;
+};
+
 struct learned_table {
         pthread_rwlock_t lock;
+        struct cluster_count *clusters; /* owned */
+        size_t cluster_count;
         struct fact **buckets;
         size_t bucket_count; /* a power of two */
         size_t max_count;
@@ -52,6 +60,9 @@ void learned_table_free(struct learned_table *table)
                 return;
         learned_table_sweep(table, UINT64_MAX);
         pthread_rwlock_destroy(&table->lock);
+        for (size_t i = 0; i < table->cluster_count; i++)
+                free(table->clusters[i].cluster);
+        free(table->clusters);
         free(table->buckets);
         free(table);
 }
@@ -82,12 +93,41 @@ static struct fact *find(struct fact *first, const char *cluster, const char *na
         return NULL;
 }
 
+static struct cluster_count *find_cluster(const struct learned_table *table, const char *cluster)
+{
+        for (size_t i = 0; i < table->cluster_count; i++)
+                if (strcmp(table->clusters[i].cluster, cluster) == 0)
+                        return &table->clusters[i];
+        return NULL;
+}
+
+/* Finds or adds it; NULL: out of memory. */
+static struct cluster_count *know_cluster(struct learned_table *table, const char *cluster)
+{
+        struct cluster_count *known = find_cluster(table, cluster);
+        struct cluster_count *clusters;
+        char *copy;
+
+        if (known != NULL)
+                return known;
+        clusters = reallocarray(table->clusters, table->cluster_count + 1, sizeof(*clusters));
+        if (clusters == NULL)
+                return NULL;
+        table->clusters = clusters;
+        copy = strdup(cluster);
+        if (copy == NULL)
+                return NULL;
+        clusters[table->cluster_count] = (struct cluster_count){ .cluster = copy };
+        return &clusters[table->cluster_count++];
+}
+
 /* Frees the fact that link leads to. */
 static void remove_at(struct learned_table *table, struct fact **link)
 {
         struct fact *fact = *link;
 
         *link = fact->next;
+        find_cluster(table, fact->texts)->count--;
         free(fact);
         atomic_fetch_sub_explicit(&table->count, 1, memory_order_relaxed);
 }
@@ -96,9 +136,13 @@ static int add(struct learned_table *table, struct fact **bucket, const struct l
 {
         size_t cluster_size = strlen(learned->cluster) + 1, name_size = strlen(learned->name) + 1;
         struct fact *fact = malloc(sizeof(*fact) + cluster_size + name_size);
+        struct cluster_count *cluster = fact == NULL ? NULL : know_cluster(table, learned->cluster);
 
-        if (fact == NULL)
+        if (cluster == NULL) {
+                free(fact);
                 return -ENOMEM;
+        }
+        cluster->count++;
         fact->until_ms = learned->until_ms;
         fact->address = learned->address;
         memcpy(fact->texts, learned->cluster, cluster_size);
@@ -219,4 +263,16 @@ void learned_table_sweep(struct learned_table *table, uint64_t now_ms)
 size_t learned_table_count(const struct learned_table *table)
 {
         return atomic_load_explicit(&table->count, memory_order_relaxed);
+}
+
+size_t learned_table_count_of(struct learned_table *table, const char *cluster)
+{
+        const struct cluster_count *known;
+        size_t count;
+
+        pthread_rwlock_rdlock(&table->lock);
+        known = find_cluster(table, cluster);
+        count = known != NULL ? known->count : 0;
+        pthread_rwlock_unlock(&table->lock);
+        return count;
 }

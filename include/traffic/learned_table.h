@@ -48,5 +48,8 @@ void learned_table_each(struct learned_table *table, uint64_t now_ms, learned_fa
 /* Forgets what has run out. */
 void learned_table_sweep(struct learned_table *table, uint64_t now_ms);
 
+/* How many of the facts are a cluster's. */
+size_t learned_table_count_of(struct learned_table *table, const char *cluster);
+
 /* Any thread, without a lock. */
 size_t learned_table_count(const struct learned_table *table);
