@@ -49,7 +49,9 @@ void learned_addresses_take_over(struct learned_addresses *learned);
 
 /*
  * Notes that the name has these addresses for ttl_s seconds, for the named cluster or (NULL) for every one; where no network
- * rule is about the name nothing happens. In force with the next commit. Returns 0 or -ENOMEM.
+ * rule is about the name nothing happens. In force with the next commit. Clients teach for
+ * their cluster, and have a share of the table; the rest is for the names that rules spell out. Returns 0, -ENOSPC: no room;
+ * or -ENOMEM.
  */
 MUST_CHECK int learned_addresses_add(struct learned_addresses *learned, const char *cluster, const struct fqdn *name,
                                      const struct net_address *addresses, size_t count, uint32_t ttl_s);
