@@ -11,6 +11,7 @@ from boot import JOURNAL_BURST, UNIT, Machine, shipped_sysctls
 from clients import Client, alert, hello, http_response, read_all, refused_alert
 from daemon import BUILD, configuration
 from lab import POOL_V4, wait_for
+from network_origins import ECHO, UdpClient, UdpEcho
 
 CONNECTION_RECORD = "a254a7c35b9c43a1aa7a5711426403d0"  # as docs/decision-log.md and scripts have it
 ALLOWED = "first.allowed.example"
@@ -182,6 +183,31 @@ def compare_with_file(machine):
                                   if name not in ("seq", "instance")}, sort_keys=True) for record in records)
     wait_for(lambda: len(files()) == len(journals()) > 0, "equal numbers of records in journal and file")
     assert without_stamp(files()) == without_stamp(journals())
+
+
+def test_what_the_kernel_and_dns_tell_arrives_in_the_journal(machine, lab):
+    """Under the unit's sandbox: a forwarded flow with its bytes, a refused packet, and an answer from port 53."""
+    machine.config["clusters"][0]["allow"].append(f"udp [{ECHO}]:5000")
+    machine.config["listen"]["dns"] = {"address": "198.18.1.1", "port": 53}
+    machine.write_config()
+    machine.systemctl("restart", UNIT)
+    with UdpEcho(lab), UdpClient(lab.spoke, ECHO) as flow, UdpClient(lab.spoke, ECHO, 5001) as refused:
+        flow.ask()
+        refused.socket.send(b"refused")
+        with pytest.raises(OSError):
+            refused.socket.recv(100)
+        assert "NOERROR" in lab.spoke.run("dig", "+time=3", "@198.18.1.1", ALLOWED).stdout
+        port = flow.socket.getsockname()[1]
+    lab.nva.run("conntrack", "-D", "-p", "udp", "--sport", port, check=True)
+
+    def entry(**fields):
+        return wait_for(lambda: machine.journal(**{f"AKSEGRESS_{name}": value for name, value in fields.items()}), f"record with {fields}")[0]
+
+    ended = entry(EVENT="flow", CLIENT_PORT=str(port))
+    assert (ended["AKSEGRESS_ACTION"], ended["AKSEGRESS_BYTES_OUT"]) == ("allow", ended["AKSEGRESS_BYTES_IN"])
+    assert ended["AKSEGRESS_SNAT_IP"] in POOL_V4 and int(ended["AKSEGRESS_BYTES_OUT"]) > 28
+    assert entry(EVENT="packet", DESTINATION_PORT="5001")["AKSEGRESS_REASON"] == "no-network-rule"
+    assert entry(EVENT="query", FQDN=ALLOWED)["AKSEGRESS_RESPONSE_CODE"] == "NOERROR"
 
 
 def test_a_reload_takes_a_changed_configuration(machine, client):
