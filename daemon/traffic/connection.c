@@ -196,8 +196,8 @@ static void connection_hint_at_address(struct connection *c)
         char hint[POLICY_HINT_SIZE];
 
         if (c->hint == NULL && c->cluster != NULL && c->original.address.family != AF_UNSPEC &&
-            policy_permits_address(generation_policy(c->generation), c->cluster, &c->original.address,
-                                   c->original.port, hint) == REASON_FORBIDDEN_ADDRESS)
+            policy_permits_address(generation_policy(c->generation), c->cluster, &c->original.address, c->original.port,
+                                   hint) == REASON_FORBIDDEN_ADDRESS)
                 connection_state_note_hint(c, hint);
 }
 
