@@ -341,16 +341,16 @@ void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, con
 {
         struct stale_telling telling = { .on_element = on_element, .sink = sink };
 
-        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
-                              &telling);
+        learned_sets_each_stale(change->learned->table, change->former, change->policy, clock_monotonic_ms(), on_stale,
+                                &telling);
 }
 
 size_t learned_addresses_count_stale(const struct learned_change *change)
 {
         struct stale_telling telling = { 0 };
 
-        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
-                              &telling);
+        learned_sets_each_stale(change->learned->table, change->former, change->policy, clock_monotonic_ms(), on_stale,
+                                &telling);
         return telling.count;
 }
 
