@@ -192,10 +192,36 @@ void learned_addresses_recall(struct learned_addresses *learned, learned_known_f
 
 /* Committing. */
 
+/* By set and address; of the same, the one that stays for longest comes first. */
+static int compare_elements(const void *left, const void *right)
+{
+        const struct set_element *a = left, *b = right;
+        int order = strcmp(a->set, b->set);
+
+        if (order == 0)
+                order = memcmp(&a->address, &b->address, sizeof(a->address));
+        if (order == 0)
+                order = a->timeout_ms > b->timeout_ms ? -1 : a->timeout_ms < b->timeout_ms;
+        return order;
+}
+
+/* Names that share an address may be in one batch: an element is to be there once. Returns how many are left. */
+static size_t keep_longest(struct set_element *elements, size_t count)
+{
+        size_t kept = 0;
+
+        qsort(elements, count, sizeof(*elements), compare_elements);
+        for (size_t i = 0; i < count; i++)
+                if (kept == 0 || strcmp(elements[kept - 1].set, elements[i].set) != 0 ||
+                    !net_address_equal(&elements[kept - 1].address, &elements[i].address))
+                        elements[kept++] = elements[i];
+        return kept;
+}
+
 static int put_into_kernel(struct learned_addresses *learned)
 {
         uint64_t now_ms = clock_monotonic_ms();
-        size_t count = learned->pending_count, refused = count;
+        size_t count = learned->pending_count, refused;
         struct set_element *elements = calloc(count, sizeof(*elements));
 
         if (elements == NULL)
@@ -207,6 +233,8 @@ static int put_into_kernel(struct learned_addresses *learned)
                                                     .timeout_ms = pending->element_until_ms - now_ms,
                                                     .comment = pending->name.text };
         }
+        count = keep_longest(elements, count);
+        refused = count;
         int r = set_elements_put(learned->elements, elements, count, &refused);
         if (r < 0 && !learned->in_trouble)
                 log_error("learned addresses: set %s of table inet aksegressd: %s; clients are not told of them",
