@@ -98,6 +98,32 @@ static int add(struct learned_table *table, struct fact **bucket, const struct l
         return 0;
 }
 
+static void forget(struct learned_table *table, struct fact **link)
+{
+        struct fact *fact = *link;
+
+        *link = fact->next;
+        free(fact);
+        atomic_fetch_sub_explicit(&table->count, 1, memory_order_relaxed);
+}
+
+/* Keeps what is walked for one address short. */
+static void make_room(struct learned_table *table, struct fact **bucket, const struct learned_fact *learned)
+{
+        struct fact **soonest = NULL;
+        size_t count = 0;
+
+        for (struct fact **link = bucket; *link != NULL; link = &(*link)->next) {
+                if (!is_about(*link, learned->cluster, &learned->address))
+                        continue;
+                count++;
+                if (soonest == NULL || (*link)->until_ms < (*soonest)->until_ms)
+                        soonest = link;
+        }
+        if (count >= LEARNED_TABLE_MAX_NAMES)
+                forget(table, soonest);
+}
+
 int learned_table_put(struct learned_table *table, const struct learned_fact *fact)
 {
         struct fact **bucket = bucket_of(table, fact->cluster, &fact->address);
@@ -106,6 +132,8 @@ int learned_table_put(struct learned_table *table, const struct learned_fact *fa
 
         pthread_rwlock_wrlock(&table->lock);
         known = find(*bucket, fact->cluster, fact->name, &fact->address);
+        if (known == NULL)
+                make_room(table, bucket, fact);
         if (known != NULL)
                 known->until_ms = known->until_ms > fact->until_ms ? known->until_ms : fact->until_ms;
         else if (learned_table_count(table) >= table->max_count)
@@ -168,14 +196,10 @@ void learned_table_sweep(struct learned_table *table, uint64_t now_ms)
         pthread_rwlock_wrlock(&table->lock);
         for (size_t i = 0; i < table->bucket_count; i++)
                 for (struct fact **link = &table->buckets[i]; *link != NULL;) {
-                        struct fact *fact = *link;
-                        if (fact->until_ms > now_ms) {
-                                link = &fact->next;
-                                continue;
-                        }
-                        *link = fact->next;
-                        free(fact);
-                        atomic_fetch_sub_explicit(&table->count, 1, memory_order_relaxed);
+                        if ((*link)->until_ms > now_ms)
+                                link = &(*link)->next;
+                        else
+                                forget(table, link);
                 }
         pthread_rwlock_unlock(&table->lock);
 }

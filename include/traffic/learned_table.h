@@ -11,6 +11,9 @@
 #include "base/compiler.h"
 #include "base/net_address.h"
 
+/* Facts about one address of one cluster, of which each operation reads all: what ends soonest makes room for another name. */
+#define LEARNED_TABLE_MAX_NAMES 256
+
 struct learned_table;
 
 /* One fact; borrowed for the call that gives it. */
