@@ -28,7 +28,8 @@ struct learned_addresses {
         struct pending *pending;       /* owned */
         size_t pending_count;
         size_t pending_capacity;
-        bool in_trouble; /* something was not kept, which is said once: clients can cause it */
+        bool kernel_has_more; /* a batch failed halfway: elements are there that the table does not know */
+        bool in_trouble;      /* something was not kept, which is said once: clients can cause it */
 };
 
 int learned_addresses_new(bool kernel, struct learned_addresses **ret)
@@ -277,6 +278,7 @@ int learned_addresses_commit(struct learned_addresses *learned)
         if (r == 0 && learned->in_trouble)
                 log_info("learned addresses are kept again");
         learned->in_trouble = r < 0;
+        learned->kernel_has_more = learned->kernel_has_more || (r < 0 && learned->elements != NULL);
         return r;
 }
 
@@ -377,6 +379,8 @@ size_t learned_addresses_count_stale(const struct learned_change *change)
 {
         struct stale_telling telling = { 0 };
 
+        if (change->learned->kernel_has_more)
+                return SIZE_MAX;
         learned_sets_each_stale(change->learned->table, change->former, change->policy, clock_monotonic_ms(), on_stale,
                                 &telling);
         return telling.count;
@@ -424,6 +428,8 @@ int learned_addresses_fill(const struct learned_change *change)
         struct filling *filling = calloc(1, sizeof(*filling));
         int r = -ENOMEM;
 
+        if (change->former == NULL)
+                change->learned->kernel_has_more = false;
         if (filling != NULL) {
                 filling->learned = change->learned;
                 filling->now_ms = clock_monotonic_ms();

@@ -369,6 +369,33 @@ static void what_the_kernel_refuses_is_not_known(void **state)
         learned_addresses_free(learned);
 }
 
+/* The first transaction of a batch is in the kernel when the second is refused; the sets' names are put in order. */
+static void what_a_failed_batch_left_goes_with_the_next_change(void **state)
+{
+        struct policy_lab *lab = *state;
+        char address[32];
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_string_equal(ruleset_lab_nft("'flush chain inet aksegressd cluster.prod; "
+                                            "delete set inet aksegressd learned.udp.22.prod.v4'"),
+                            "");
+        for (unsigned i = 0; i < SET_ELEMENTS_PER_TRANSACTION; i++) {
+                snprintf(address, sizeof(address), "198.51.100.%u", i);
+                learned_lab_add(learned, NULL, "x.git.com", address, 600);
+        }
+        assert_int_equal(learned_addresses_commit(learned), -ENOENT);
+        assert_int_equal(learned_addresses_count(learned), 1);
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "198.51.100.1 timeout");
+        assert_false(learned_lab_change(learned, lab->policy, lab->policy));
+        assert_lacks(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "elements");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout");
+        assert_true(learned_lab_change(learned, lab->policy, lab->policy));
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout");
+        learned_addresses_free(learned);
+}
+
 /* The next policy is loaded from the lab, the one before stays until it is no longer in use. */
 static struct policy *change_policy(struct policy_lab *lab, struct learned_addresses *learned, const char *clusters)
 {
@@ -507,6 +534,7 @@ int main(void)
                 LAB_TEST(strange_elements_are_not_taken_over),
                 LAB_TEST(without_a_table_nothing_is_taken_over),
                 LAB_TEST(what_the_kernel_refuses_is_not_known),
+                LAB_TEST(what_a_failed_batch_left_goes_with_the_next_change),
                 LAB_TEST(another_policy_finds_what_is_known_in_its_sets),
                 LAB_TEST(a_change_of_policy_leaves_alone_what_stays),
                 LAB_TEST(a_name_that_comes_to_a_service_brings_its_time),
