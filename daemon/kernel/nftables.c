@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kernel/table_objects.h"
 
-#define TABLE "inet aksegressd"
-#define OBJECT_NAME_SIZE 256 /* NFT_NAME_MAXLEN */
+#define TABLE_NAME "aksegressd"
+#define TABLE "inet " TABLE_NAME
 
 /* Adding first keeps the deletion from failing where there is no table yet. */
 static const char replacing[] = "add table " TABLE "\n"
@@ -26,20 +27,15 @@ static void copy_first_line(const char *text, char *error, size_t error_size)
         snprintf(error, error_size, "nftables: %.*s", (int)length, length == 0 ? "no reason given" : text);
 }
 
-/* output NULL: none is wanted. Otherwise a text that the caller frees. */
-static int run_in(struct nft_ctx *context, const char *commands, char **output, char *error, size_t error_size)
+static int run_in(struct nft_ctx *context, const char *commands, char *error, size_t error_size)
 {
         /* Without buffers libnftables writes to standard output and standard error. */
         if (nft_ctx_buffer_error(context) != 0 || nft_ctx_buffer_output(context) != 0) {
                 snprintf(error, error_size, "nftables: out of memory");
                 return -ENOMEM;
         }
-        nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_TERSE);
-        if (nft_run_cmd_from_buffer(context, commands) == 0) {
-                if (output != NULL)
-                        *output = strdup(nft_ctx_get_output_buffer(context));
-                return output != NULL && *output == NULL ? -ENOMEM : 0;
-        }
+        if (nft_run_cmd_from_buffer(context, commands) == 0)
+                return 0;
         const char *words = nft_ctx_get_error_buffer(context);
         copy_first_line(words, error, error_size);
         if (strstr(words, strerror(ENOENT)) != NULL)
@@ -47,7 +43,7 @@ static int run_in(struct nft_ctx *context, const char *commands, char **output, 
         return strstr(words, strerror(EPERM)) != NULL ? -EPERM : -EIO; /* It tells no number. */
 }
 
-static int run(const char *commands, char **output, char *error, size_t error_size)
+static int run(const char *commands, char *error, size_t error_size)
 {
         struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
         int r;
@@ -56,7 +52,7 @@ static int run(const char *commands, char **output, char *error, size_t error_si
                 snprintf(error, error_size, "nftables: no netlink socket or memory");
                 return -ENOMEM;
         }
-        r = run_in(context, commands, output, error, error_size);
+        r = run_in(context, commands, error, error_size);
         nft_ctx_free(context);
         return r;
 }
@@ -111,22 +107,6 @@ char *nftables_ruleset_format(const struct policy *policy, const struct ruleset_
 
 /* Changing the table that is there. */
 
-/* Calls back for each line "\tKIND NAME {" of what `list table` prints. */
-typedef void (*object_fn)(const char *kind, const char *name, void *context);
-
-static void each_object(const char *listing, object_fn on_object, void *context)
-{
-        char kind[8], name[OBJECT_NAME_SIZE];
-
-        for (const char *line = listing; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
-                line += *line == '\n' ? 1 : 0;
-                /* A tab in the format would stand for any white space, empty lines too. */
-                if (*line == '\t' && sscanf(line + 1, "%7[a-z] %255[^ \n] {", kind, name) == 2 &&
-                    (strcmp(kind, "set") == 0 || strcmp(kind, "map") == 0 || strcmp(kind, "chain") == 0))
-                        on_object(kind, name, context);
-        }
-}
-
 /* How the present table becomes the new one. */
 struct change {
         FILE *stream;
@@ -134,33 +114,34 @@ struct change {
         bool keeps_learned;
 };
 
-static bool is_chain(const char *kind)
+static bool stays(const struct change *change, enum table_object_kind kind, const char *name)
 {
-        return strcmp(kind, "chain") == 0;
-}
+        char line[TABLE_OBJECT_NAME_SIZE + 16];
 
-static bool stays(const struct change *change, const char *kind, const char *name)
-{
-        char line[OBJECT_NAME_SIZE + 16];
-
-        snprintf(line, sizeof(line), " %s %s {\n", kind, name);
+        snprintf(line, sizeof(line), " %s %s {\n", table_object_kind_name(kind), name);
         return strstr(change->table, line) != NULL;
 }
 
-static void empty_set(const char *kind, const char *name, void *context)
+static bool keeps_elements(const struct change *change, const struct table_object *object)
 {
-        const struct change *change = context;
-
-        if (!is_chain(kind) && !(change->keeps_learned && strncmp(name, "learned.", strlen("learned.")) == 0))
-                fprintf(change->stream, "flush %s " TABLE " %s\n", kind, name);
+        return object->kind == TABLE_OBJECT_CHAIN ||
+               (change->keeps_learned && strncmp(object->name, "learned.", strlen("learned.")) == 0);
 }
 
-static void delete_left_over(const char *kind, const char *name, void *context)
+static void print_command(const struct change *change, const char *verb, const struct table_object *object)
 {
-        const struct change *change = context;
+        fprintf(change->stream, "%s %s " TABLE " %s\n", verb, table_object_kind_name(object->kind), object->name);
+}
 
-        if (!stays(change, kind, name))
-                fprintf(change->stream, "delete %s " TABLE " %s\n", kind, name);
+/* All are empty before the first is deleted: elements of maps refer to chains. */
+static void empty_and_delete(const struct change *change, const struct table_objects *present)
+{
+        for (size_t i = 0; i < present->count; i++)
+                if (!keeps_elements(change, &present->items[i]))
+                        print_command(change, "flush", &present->items[i]);
+        for (size_t i = 0; i < present->count; i++)
+                if (!stays(change, present->items[i].kind, present->items[i].name))
+                        print_command(change, "delete", &present->items[i]);
 }
 
 /* Adding first keeps the deletion from failing where the element has just run out. A set that goes takes its own along. */
@@ -169,7 +150,7 @@ static void delete_stale(const char *set, const struct net_address *address, voi
         const struct change *change = sink;
         char text[NET_ADDRESS_TEXT_SIZE];
 
-        if (!stays(change, "set", set))
+        if (!stays(change, TABLE_OBJECT_SET, set))
                 return;
         net_address_format(address, text);
         fprintf(change->stream,
@@ -183,7 +164,7 @@ static void delete_stale(const char *set, const struct net_address *address, voi
  * passed the new chain before the change and the old one after it would be steered by neither. So rules and elements go, what
  * nothing refers to then is deleted, and the new text adds to what is left.
  */
-static char *format_change(const char *listing, char *table, const struct ruleset_facts *facts)
+static char *format_change(const struct table_objects *present, char *table, const struct ruleset_facts *facts)
 {
         char *text = NULL;
         size_t length;
@@ -200,8 +181,7 @@ static char *format_change(const char *listing, char *table, const struct rulese
         fputs("flush table " TABLE "\n", change.stream);
         if (change.keeps_learned)
                 facts->each_stale(delete_stale, &change, facts->context);
-        each_object(listing, empty_set, &change);
-        each_object(listing, delete_left_over, &change);
+        empty_and_delete(&change, present);
         fputs(table, change.stream);
         free(table);
         return finish(change.stream, &text);
@@ -214,23 +194,34 @@ static int run_text(char *commands, char *error, size_t error_size)
         if (commands == NULL)
                 snprintf(error, error_size, "nftables: out of memory");
         else
-                r = run(commands, NULL, error, error_size);
+                r = run(commands, error, error_size);
         free(commands);
+        return r;
+}
+
+static int change_what_is_there(const struct table_objects *present, const struct policy *policy,
+                                const struct ruleset_facts *facts, char *error, size_t error_size)
+{
+        int r = run_text(format_change(present, format_table(policy, facts), facts), error, error_size);
+
+        if (r < 0 && r != -EPERM)
+                log_warning("%s: table " TABLE " cannot be changed as it is, replacing it", error);
         return r;
 }
 
 int nftables_apply(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size)
 {
         bool keeps_learned = facts != NULL && facts->each_stale != NULL;
-        char *listing = NULL;
-        int r = run("list table " TABLE "\n", &listing, error, error_size);
+        struct table_objects present;
+        int r = table_objects_read(TABLE_NAME, &present);
 
-        if (r == 0) {
-                r = run_text(format_change(listing, format_table(policy, facts), facts), error, error_size);
-                if (r < 0 && r != -EPERM)
-                        log_warning("%s: table " TABLE " cannot be changed as it is, replacing it", error);
-        }
-        free(listing);
+        if (r < 0)
+                snprintf(error, error_size, "nftables: %s", strerror(-r));
+        else if (present.count == 0)
+                r = -ENOENT;
+        else
+                r = change_what_is_there(&present, policy, facts, error, error_size);
+        table_objects_clear(&present);
         if (r == 0)
                 return keeps_learned ? 0 : 1;
         if (r == -EPERM)
@@ -255,5 +246,5 @@ int nftables_apply_sources(const struct policy *policy, const struct ruleset_fac
 
 int nftables_flush(char *error, size_t error_size)
 {
-        return run(replacing, NULL, error, error_size);
+        return run(replacing, error, error_size);
 }

@@ -153,7 +153,7 @@ int forwarding_apply(struct forwarding *forwarding, const struct policy *policy,
                 return 0;
         if (policy != former && apply_policy(forwarding, former, again, sizeof(again)) < 0)
                 log_error("cannot put the former kernel rules back: %s", again);
-        if (forwarding->applied == policy && policy != former)
+        if (forwarding->applied != former) /* Who asked for the other one may be about to free it. */
                 forwarding->applied = NULL;
         return r;
 }

@@ -28,9 +28,10 @@ struct learned_addresses {
         struct pending *pending;       /* owned */
         size_t pending_count;
         size_t pending_capacity;
-        size_t pending_new; /* of those, facts that the table does not have */
-        bool is_full;       /* something was not even added, since the last commit */
-        bool in_trouble;    /* something was not kept, which is said once: clients can cause it */
+        size_t pending_new;   /* of those, facts that the table does not have */
+        bool is_full;         /* something was not even added, since the last commit */
+        bool kernel_has_more; /* a batch failed halfway: elements are there that the table does not know */
+        bool in_trouble;      /* something was not kept, which is said once: clients can cause it */
 };
 
 int learned_addresses_new(bool kernel, struct learned_addresses **ret)
@@ -219,10 +220,36 @@ void learned_addresses_recall(struct learned_addresses *learned, learned_known_f
 
 /* Committing. */
 
+/* By set and address; of the same, the one that stays for longest comes first. */
+static int compare_elements(const void *left, const void *right)
+{
+        const struct set_element *a = left, *b = right;
+        int order = strcmp(a->set, b->set);
+
+        if (order == 0)
+                order = memcmp(&a->address, &b->address, sizeof(a->address));
+        if (order == 0)
+                order = a->timeout_ms > b->timeout_ms ? -1 : a->timeout_ms < b->timeout_ms;
+        return order;
+}
+
+/* Names that share an address may be in one batch: an element is to be there once. Returns how many are left. */
+static size_t keep_longest(struct set_element *elements, size_t count)
+{
+        size_t kept = 0;
+
+        qsort(elements, count, sizeof(*elements), compare_elements);
+        for (size_t i = 0; i < count; i++)
+                if (kept == 0 || strcmp(elements[kept - 1].set, elements[i].set) != 0 ||
+                    !net_address_equal(&elements[kept - 1].address, &elements[i].address))
+                        elements[kept++] = elements[i];
+        return kept;
+}
+
 static int put_into_kernel(struct learned_addresses *learned)
 {
         uint64_t now_ms = clock_monotonic_ms();
-        size_t count = learned->pending_count, refused = count;
+        size_t count = learned->pending_count, refused;
         struct set_element *elements = calloc(count, sizeof(*elements));
 
         if (elements == NULL)
@@ -234,6 +261,8 @@ static int put_into_kernel(struct learned_addresses *learned)
                                                     .timeout_ms = pending->element_until_ms - now_ms,
                                                     .comment = pending->name.text };
         }
+        count = keep_longest(elements, count);
+        refused = count;
         int r = set_elements_put(learned->elements, elements, count, &refused);
         if (r < 0 && !learned->in_trouble)
                 log_error("learned addresses: set %s of table inet aksegressd: %s; clients are not told of them",
@@ -282,6 +311,7 @@ int learned_addresses_commit(struct learned_addresses *learned)
         if (r == 0)
                 r = put_into_table(learned);
         learned->pending_count = learned->pending_new = 0;
+        learned->kernel_has_more = learned->kernel_has_more || (r < 0 && learned->elements != NULL);
         note_trouble(learned, r);
         return r;
 }
@@ -376,16 +406,18 @@ void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, con
 {
         struct stale_telling telling = { .on_element = on_element, .sink = sink };
 
-        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
-                              &telling);
+        learned_sets_each_stale(change->learned->table, change->former, change->policy, clock_monotonic_ms(), on_stale,
+                                &telling);
 }
 
 size_t learned_addresses_count_stale(const struct learned_change *change)
 {
         struct stale_telling telling = { 0 };
 
-        learned_sets_each_new(change->learned->table, change->policy, change->former, clock_monotonic_ms(), on_stale,
-                              &telling);
+        if (change->learned->kernel_has_more)
+                return SIZE_MAX;
+        learned_sets_each_stale(change->learned->table, change->former, change->policy, clock_monotonic_ms(), on_stale,
+                                &telling);
         return telling.count;
 }
 
@@ -431,6 +463,8 @@ int learned_addresses_fill(const struct learned_change *change)
         struct filling *filling = calloc(1, sizeof(*filling));
         int r = -ENOMEM;
 
+        if (change->former == NULL)
+                change->learned->kernel_has_more = false;
         if (filling != NULL) {
                 filling->learned = change->learned;
                 filling->now_ms = clock_monotonic_ms();

@@ -53,16 +53,24 @@ uint64_t learned_sets_until(struct learned_table *table, const struct policy *po
         return search.until_ms;
 }
 
-/* Hands on what one policy wants and another did not. */
+/* Hands on what one policy wants and another does not, or not so. */
 struct difference {
         struct learned_table *table;
-        const struct policy *former;
         const struct policy *policy;
+        const struct policy *other; /* NULL: it wants nothing */
         uint64_t now_ms;
+        bool also_for_another_time;
         learned_set_fn on_element;
         void *context;
         const struct learned_fact *fact;
 };
+
+static uint64_t wanted_until(const struct difference *difference, const struct policy *policy,
+                             const struct network_service *service)
+{
+        return learned_sets_until(difference->table, policy, difference->fact->cluster, &difference->fact->address,
+                                  service, difference->now_ms);
+}
 
 /* Of several facts that want the same, the longest speaks; of equally long ones each does, which does no harm. */
 static void on_service_of_fact(const struct network_service *service, void *context)
@@ -70,12 +78,12 @@ static void on_service_of_fact(const struct network_service *service, void *cont
         const struct difference *difference = context;
         const struct learned_fact *fact = difference->fact;
         char set[RULESET_SET_NAME_SIZE];
+        uint64_t other_ms;
 
-        if (learned_sets_until(difference->table, difference->policy, fact->cluster, &fact->address, service,
-                               difference->now_ms) != fact->until_ms)
+        if (wanted_until(difference, difference->policy, service) != fact->until_ms)
                 return;
-        if (difference->former != NULL && learned_sets_until(difference->table, difference->former, fact->cluster,
-                                                             &fact->address, service, difference->now_ms) > 0)
+        other_ms = difference->other == NULL ? 0 : wanted_until(difference, difference->other, service);
+        if (other_ms == fact->until_ms || (other_ms > 0 && !difference->also_for_another_time))
                 return;
         ruleset_learned_set(service, fact->cluster, fact->address.family, set);
         difference->on_element(set, fact, difference->context);
@@ -98,11 +106,27 @@ void learned_sets_each_new(struct learned_table *table, const struct policy *for
                            uint64_t now_ms, learned_set_fn on_element, void *context)
 {
         struct difference difference = { .table = table,
-                                         .former = former,
                                          .policy = policy,
+                                         .other = former,
+                                         .now_ms = now_ms,
+                                         .also_for_another_time = true,
+                                         .on_element = on_element,
+                                         .context = context };
+
+        if (former != policy)
+                learned_table_each(table, now_ms, on_each_fact, &difference);
+}
+
+void learned_sets_each_stale(struct learned_table *table, const struct policy *former, const struct policy *policy,
+                             uint64_t now_ms, learned_set_fn on_element, void *context)
+{
+        struct difference difference = { .table = table,
+                                         .policy = former,
+                                         .other = policy,
                                          .now_ms = now_ms,
                                          .on_element = on_element,
                                          .context = context };
 
-        learned_table_each(table, now_ms, on_each_fact, &difference);
+        if (former != NULL && former != policy)
+                learned_table_each(table, now_ms, on_each_fact, &difference);
 }

@@ -83,8 +83,8 @@ void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, con
 size_t learned_addresses_count_stale(const struct learned_change *change);
 
 /*
- * When the kernel has the policy's sets: fills in what they lack, which is all that is known where former is NULL. Returns 0
- * or -Exxx (logged): what is missing comes with the next answers.
+ * When the kernel has the policy's sets: fills in what they lack, which is all that is known where former is NULL (they are
+ * empty). Returns 0 or -Exxx (logged): what is missing comes with the next answers.
  */
 int learned_addresses_fill(const struct learned_change *change);
 

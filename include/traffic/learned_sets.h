@@ -21,8 +21,12 @@ uint64_t learned_sets_until(struct learned_table *table, const struct policy *po
 typedef void (*learned_set_fn)(const char *set, const struct learned_fact *fact, void *context);
 
 /*
- * Calls back for each element that the policy's sets are to hold and the former policy's (NULL: no set) did not, with the
- * fact that lasts longest. With the policies exchanged: what is to go.
+ * Calls back for each element that the policy's sets are to hold and the former policy's (NULL: no set) were not to, or not
+ * for the same time, with the fact that lasts longest. Among those whose names end at the same time, each may be told of.
  */
 void learned_sets_each_new(struct learned_table *table, const struct policy *former, const struct policy *policy,
                            uint64_t now_ms, learned_set_fn on_element, void *context);
+
+/* The same for each element that the former policy's sets were to hold and the policy's are not to. */
+void learned_sets_each_stale(struct learned_table *table, const struct policy *former, const struct policy *policy,
+                             uint64_t now_ms, learned_set_fn on_element, void *context);

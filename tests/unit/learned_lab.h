@@ -44,8 +44,8 @@ static inline bool learned_lab_change(struct learned_addresses *learned, const s
                                       const struct policy *policy)
 {
         struct learned_change change = { learned, former, policy };
-        const struct ruleset_facts facts = { .each_stale = former != NULL ? learned_lab_each_stale : NULL,
-                                             .context = &change };
+        bool keeps = former != NULL && learned_addresses_count_stale(&change) <= LEARNED_ADDRESSES_MAX_STALE;
+        const struct ruleset_facts facts = { .each_stale = keeps ? learned_lab_each_stale : NULL, .context = &change };
         char error[RULESET_LAB_ERROR_SIZE] = "";
         int r = nftables_apply(policy, &facts, error, sizeof(error));
 

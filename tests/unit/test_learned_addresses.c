@@ -240,6 +240,49 @@ static void a_renewal_reaches_the_kernel(void **state)
         learned_addresses_free(learned);
 }
 
+/* Names that share an address: its element stays for the one that wants it for longest, whoever comes first or last. */
+static void a_shorter_answer_of_another_name_takes_nothing_away(void **state)
+{
+        static const char *const lists[] = { "learned.tcp.22.prod.v4", "learned.udp.22.prod.v4" };
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "long.git.com", "203.0.113.1", 7200);
+        learned_lab_learn(learned, NULL, "short.git.com", "203.0.113.1", 60);
+        learned_lab_learn(learned, NULL, "long.git.com", "203.0.113.2", 60);
+        learned_lab_learn(learned, NULL, "short.git.com", "203.0.113.2", 7200);
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                assert_holds(ruleset_lab_list("set", lists[i]), "203.0.113.1 timeout 2h30m expires ");
+                assert_holds(ruleset_lab_list("set", lists[i]), "203.0.113.2 timeout 2h30m expires ");
+        }
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 60); /* another service is another matter */
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 31m expires ");
+        clock_offset_ms = 100 * MINUTE_MS;
+        learned_lab_learn(learned, NULL, "short.git.com", "203.0.113.1", 60);
+        assert_holds(ruleset_lab_list("set", lists[0]), "203.0.113.1 timeout 50m expires "); /* of 150 minutes */
+        learned_addresses_free(learned);
+}
+
+static void a_shorter_answer_in_the_same_batch_takes_nothing_away(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_add(learned, NULL, "long.git.com", "203.0.113.1", 7200);
+        learned_lab_add(learned, NULL, "short.git.com", "203.0.113.1", 60);
+        learned_lab_add(learned, NULL, "short.git.com", "203.0.113.2", 60);
+        learned_lab_add(learned, NULL, "long.git.com", "203.0.113.2", 7200);
+        assert_int_equal(learned_addresses_commit(learned), 0);
+        const char *set = ruleset_lab_list("set", "learned.tcp.22.prod.v4");
+        assert_holds(set, "203.0.113.1 timeout 2h30m expires ");
+        assert_holds(set, "203.0.113.2 timeout 2h30m expires ");
+        assert_lacks(set, "short.git.com");
+        assert_int_equal(learned_addresses_count(learned), 4);
+        learned_addresses_free(learned);
+}
+
 static void count_known(const char *name, const struct net_address *address, void *context)
 {
         size_t *count = context;
@@ -326,6 +369,33 @@ static void what_the_kernel_refuses_is_not_known(void **state)
         learned_addresses_free(learned);
 }
 
+/* The first transaction of a batch is in the kernel when the second is refused; the sets' names are put in order. */
+static void what_a_failed_batch_left_goes_with_the_next_change(void **state)
+{
+        struct policy_lab *lab = *state;
+        char address[32];
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        assert_string_equal(ruleset_lab_nft("'flush chain inet aksegressd cluster.prod; "
+                                            "delete set inet aksegressd learned.udp.22.prod.v4'"),
+                            "");
+        for (unsigned i = 0; i < SET_ELEMENTS_PER_TRANSACTION; i++) {
+                snprintf(address, sizeof(address), "198.51.100.%u", i);
+                learned_lab_add(learned, NULL, "x.git.com", address, 600);
+        }
+        assert_int_equal(learned_addresses_commit(learned), -ENOENT);
+        assert_int_equal(learned_addresses_count(learned), 1);
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "198.51.100.1 timeout");
+        assert_false(learned_lab_change(learned, lab->policy, lab->policy));
+        assert_lacks(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "elements");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout");
+        assert_true(learned_lab_change(learned, lab->policy, lab->policy));
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout");
+        learned_addresses_free(learned);
+}
+
 /* The next policy is loaded from the lab, the one before stays until it is no longer in use. */
 static struct policy *change_policy(struct policy_lab *lab, struct learned_addresses *learned, const char *clusters)
 {
@@ -357,6 +427,60 @@ static void another_policy_finds_what_is_known_in_its_sets(void **state)
         policy_unref(change_policy(lab, learned, RULES));
         assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "203.0.113.2");
         assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "10.2.0.1");
+        learned_addresses_free(learned);
+}
+
+/* Elements that both want are not touched, by nft's account of their time; one that no rule wants goes with the change. */
+static void a_change_of_policy_leaves_alone_what_stays(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "x.git.com", "203.0.113.2", 600);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "10.2.0.1", 600);
+        clock_offset_ms = 5 * MINUTE_MS; /* who put it again now would give it 35 minutes */
+        policy_unref(change_policy(lab, learned,
+                                   POLICY_LAB_CLUSTER "    allow: ['udp ntp.a.com:123', 'udp *.git.com:22']\n"));
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"),
+                     "elements = { 203.0.113.1 timeout 40m expires ");
+        assert_lacks(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "10.2.0.1");
+        assert_holds(ruleset_lab_list("set", "learned.udp.22.prod.v4"), "203.0.113.2 timeout 40m expires ");
+        assert_lacks(ruleset_lab_nft("list sets inet"), "learned.tcp.22");
+        learned_addresses_free(learned);
+}
+
+static void a_name_that_comes_to_a_service_brings_its_time(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "x.git.com", "203.0.113.1", 7200);
+        policy_unref(change_policy(lab, learned,
+                                   POLICY_LAB_CLUSTER "    allow: ['udp ntp.a.com:123', 'udp *.git.com:123']\n"));
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 2h30m expires ");
+        policy_unref(change_policy(lab, learned, RULES)); /* and takes it along */
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 40m expires ");
+        learned_addresses_free(learned);
+}
+
+static void a_table_that_somebody_removed_is_filled_again(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        learned_lab_learn(learned, NULL, "ntp.a.com", "203.0.113.1", 600);
+        learned_lab_learn(learned, NULL, "x.git.com", "2001:4860::1", 600);
+        assert_string_equal(ruleset_lab_nft("flush ruleset"), "");
+        assert_false(learned_lab_change(learned, lab->policy, lab->policy)); /* nothing was there to be kept */
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "203.0.113.1 timeout 40m expires ");
+        assert_holds(ruleset_lab_list("set", "learned.udp.123.prod.v4"), "comment \"ntp.a.com\" }");
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v6"), "2001:4860::1 timeout 40m expires ");
+        assert_holds(ruleset_lab_list("set", "learned.udp.22.prod.v6"), "2001:4860::1 timeout 40m expires ");
         learned_addresses_free(learned);
 }
 
@@ -404,11 +528,17 @@ int main(void)
                 LAB_TEST(a_flow_to_an_address_whose_names_are_no_longer_allowed_is_refused),
                 LAB_TEST(what_is_known_for_long_enough_needs_no_learning),
                 LAB_TEST(a_renewal_reaches_the_kernel),
+                LAB_TEST(a_shorter_answer_of_another_name_takes_nothing_away),
+                LAB_TEST(a_shorter_answer_in_the_same_batch_takes_nothing_away),
                 LAB_TEST(the_next_daemon_takes_over_what_the_kernel_has),
                 LAB_TEST(strange_elements_are_not_taken_over),
                 LAB_TEST(without_a_table_nothing_is_taken_over),
                 LAB_TEST(what_the_kernel_refuses_is_not_known),
+                LAB_TEST(what_a_failed_batch_left_goes_with_the_next_change),
                 LAB_TEST(another_policy_finds_what_is_known_in_its_sets),
+                LAB_TEST(a_change_of_policy_leaves_alone_what_stays),
+                LAB_TEST(a_name_that_comes_to_a_service_brings_its_time),
+                LAB_TEST(a_table_that_somebody_removed_is_filled_again),
                 LAB_TEST(what_was_not_committed_ends_with_its_policy),
                 LAB_TEST(without_the_kernel_there_is_nothing_to_learn),
         };

@@ -271,12 +271,54 @@ static void one_thread_changes_what_others_read(void **state)
         learned_table_free(sharing.table);
 }
 
+static void put_name(struct learned_table *table, const char *cluster, unsigned number, uint64_t until_ms)
+{
+        char name[32];
+        const struct learned_fact learned = { cluster, name, address_of(addresses[0]), until_ms };
+
+        snprintf(name, sizeof(name), "n%u.com", number);
+        assert_int_equal(learned_table_put(table, &learned), 0);
+}
+
+static uint64_t until_of_name(struct learned_table *table, unsigned number)
+{
+        const struct net_address address = address_of(addresses[0]);
+        char name[32];
+
+        snprintf(name, sizeof(name), "n%u.com", number);
+        return learned_table_until(table, clusters[0], name, &address);
+}
+
+/* Whoever answers for many names with one address must not make every operation on it slow. */
+static void of_too_many_names_for_one_address_the_soonest_to_end_is_forgotten(void **state)
+{
+        struct learned_table *table = new_table(2 * LEARNED_TABLE_MAX_NAMES);
+
+        (void)state;
+        put(table, 0, 0, 1, 1); /* another address */
+        put_name(table, clusters[1], 0, 1);
+        for (unsigned i = 0; i < LEARNED_TABLE_MAX_NAMES; i++)
+                put_name(table, clusters[0], i, 1000 + (i + 100) % LEARNED_TABLE_MAX_NAMES);
+        assert_int_equal(learned_table_count(table), LEARNED_TABLE_MAX_NAMES + 2);
+        put_name(table, clusters[0], 0, 5000); /* is there: nobody goes for it */
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 100), 1000);
+        put_name(table, clusters[0], 1000, 4000);
+        assert_int_equal(learned_table_count(table), LEARNED_TABLE_MAX_NAMES + 2);
+        assert_int_equal(until_of_name(table, 1000), 4000);
+        assert_int_equal(until_of_name(table, 0), 5000);
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 100), 0);
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 99), 1001);
+        assert_int_equal(until(table, 0, 0, 1), 1);
+        learned_table_free(table);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_table_does_what_a_plain_list_would),
                 cmocka_unit_test(a_fact_is_never_shortened),
                 cmocka_unit_test(a_full_table_renews_what_it_has_and_takes_more_after_a_sweep),
+                cmocka_unit_test(of_too_many_names_for_one_address_the_soonest_to_end_is_forgotten),
                 cmocka_unit_test(a_callback_that_has_seen_enough_ends_the_walk),
                 cmocka_unit_test(freeing_nothing_is_fine),
                 cmocka_unit_test(one_thread_changes_what_others_read),

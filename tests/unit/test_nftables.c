@@ -157,13 +157,18 @@ static void a_name_within_another_does_not_keep_a_set(void **state)
         assert_lacks(listing, "chain cluster.prod {");
 }
 
+static int on_attribute(const struct nlattr *attribute, void *context)
+{
+        uint32_t *number = context;
+
+        if (mnl_attr_get_type(attribute) == NFTA_GEN_ID)
+                *number = ntohl(mnl_attr_get_u32(attribute));
+        return MNL_CB_OK;
+}
+
 static int on_generation(const struct nlmsghdr *header, void *context)
 {
-        const struct nlattr *attribute;
-
-        mnl_attr_for_each(attribute, header, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attribute) == NFTA_GEN_ID) *
-                (uint32_t *)context = ntohl(mnl_attr_get_u32(attribute));
-        return MNL_CB_OK;
+        return mnl_attr_parse(header, sizeof(struct nfgenmsg), on_attribute, context);
 }
 
 /* The kernel counts transactions. */

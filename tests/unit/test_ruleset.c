@@ -96,8 +96,7 @@ static void only_flows_with_our_mark_are_let_through_as_established(void **state
                 "ct state established,related ct mark ",
                 "0x61650000", /* and a mask, which versions of nft print differently */
                 "accept\n",
-                "ip daddr @sources.v4 ip saddr != @sources.v4 log prefix \"unknown-source\" group 27751 snaplen 1600 "
-                "goto",
+                "ip daddr @sources.v4 ip saddr != @sources.v4 log prefix \"unknown-source\" group 27751 snaplen 1600",
                 "ip6 daddr @sources.v6 ip6 saddr != @sources.v6 log prefix \"unknown-source\" group 27751 snaplen 1600",
                 "tcp dport @steered_ports log prefix \"not-proxied\" group 27751 snaplen 1600 goto refuse",
                 "ct state invalid,untracked log prefix \"no-flow\" group 27751 snaplen 1600 goto refuse",
