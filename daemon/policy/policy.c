@@ -242,13 +242,11 @@ void policy_decide(const struct policy *policy, const struct policy_cluster *clu
         policy_hint_write(policy, cluster, request, ret->hint);
 }
 
-bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
-                                const struct net_address *address, uint16_t port)
+bool policy_network_rule_covers(const struct policy_cluster *cluster, const struct net_address *address, uint16_t port)
 {
         struct rule_query query = { .protocols = TCP_BIT, .port = port, .address = address };
         struct rule_match match = { 0 };
 
-        (void)policy;
         return cluster != NULL && port != 0 && match_in(&cluster->allow, &query, &match);
 }
 

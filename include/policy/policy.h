@@ -112,8 +112,7 @@ void policy_decide_query(const struct policy *policy, const struct policy_cluste
                          struct policy_verdict *ret);
 
 /* Whether a network rule of the cluster covers this address and port: dial it at once, whatever the client will say. */
-bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
-                                const struct net_address *address, uint16_t port);
+bool policy_network_rule_covers(const struct policy_cluster *cluster, const struct net_address *address, uint16_t port);
 
 /*
  * Whether a resolved or dialled address may be connected to at all: REASON_COMPLETED when it may, otherwise

@@ -154,11 +154,11 @@ static void covering_is_about_addresses_and_tcp_only(void **state)
         policy_lab_load(lab, POLICY_LAB_CLUSTER
                         "    allow: ['tcp [203.0.113.0/24]:443', 'udp [203.0.114.0/24]:443', 'tcp a.com:443']\n");
         const struct policy_cluster *cluster = policy_cluster_of(lab->policy, &client);
-        assert_true(policy_network_rule_covers(lab->policy, cluster, &inside, 443));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &inside, 444));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &inside, 0));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &outside, 443));
-        assert_false(policy_network_rule_covers(lab->policy, NULL, &inside, 443));
+        assert_true(policy_network_rule_covers(cluster, &inside, 443));
+        assert_false(policy_network_rule_covers(cluster, &inside, 444));
+        assert_false(policy_network_rule_covers(cluster, &inside, 0));
+        assert_false(policy_network_rule_covers(cluster, &outside, 443));
+        assert_false(policy_network_rule_covers(NULL, &inside, 443));
 }
 
 static void audit_lets_through_and_keeps_the_reason(void **state)
