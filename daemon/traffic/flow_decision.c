@@ -119,6 +119,8 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
                 .duration_ms = flow->duration_ms,
                 .bytes_out = flow->bytes_out,
                 .bytes_in = flow->bytes_in,
+                .lacks_bytes = !flow->has_bytes,
+                .lacks_duration = !flow->has_duration,
                 .client = flow->client,
                 .original = flow->destination,
                 .destination = flow->destination,
