@@ -256,6 +256,18 @@ size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret)
         return policy->steered_port_count;
 }
 
+static int compare_ports(const void *left, const void *right)
+{
+        const uint16_t *a = left, *b = right;
+
+        return *a - *b;
+}
+
+bool policy_is_steered(const struct policy *policy, uint16_t port)
+{
+        return bsearch(&port, policy->steered_ports, policy->steered_port_count, sizeof(port), compare_ports) != NULL;
+}
+
 const struct network_plan *policy_networks(const struct policy *policy)
 {
         return policy->networks;

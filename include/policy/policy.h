@@ -134,6 +134,9 @@ enum policy_action policy_decide_answer(const struct policy *policy, const struc
 /* Ports that nftables steers to the transparent listener: 80, 443 and those of every application rule; sorted. */
 size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
 
+/* Whether a TCP port is one of them. */
+bool policy_is_steered(const struct policy *policy, uint16_t port);
+
 /* What the kernel is to know of it; see network_plan.h. */
 const struct network_plan *policy_networks(const struct policy *policy);
 

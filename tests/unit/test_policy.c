@@ -211,6 +211,11 @@ static void steered_ports_are_80_443_and_those_of_application_rules(void **state
         policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['tcp a.com:9000', 'https b.com:8443', file:list.txt]\n");
         assert_int_equal(policy_steered_ports(lab->policy, &ports), ARRAY_SIZE(expected));
         assert_memory_equal(ports, expected, sizeof(expected));
+        for (unsigned port = 0, next = 0; port <= UINT16_MAX; port++) {
+                bool is_steered = next < ARRAY_SIZE(expected) && expected[next] == port;
+                assert_int_equal(policy_is_steered(lab->policy, (uint16_t)port), is_steered);
+                next += is_steered;
+        }
 }
 
 static void references_keep_the_policy_alive(void **state)
