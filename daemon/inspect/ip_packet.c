@@ -14,6 +14,8 @@
 #define EXTENSION_HIP 139
 #define EXTENSION_SHIM6 140
 
+#define ICMP_HEADER_SIZE 8 /* RFC 792, 4443 2.1: type, code, checksum, and 4 bytes that depend on the type */
+
 static void skip_to_end(struct byte_cursor *cursor)
 {
         *cursor = byte_cursor_from(cursor->next + cursor->left, 0);
@@ -143,23 +145,19 @@ static bool starts_with_ports(uint8_t protocol)
                protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
 }
 
-/* Flags, and a cursor behind header and options, or at the end where they are cut off or their length is nonsense. */
-static void parse_tcp(struct byte_cursor *cursor, struct ip_packet *packet)
+/* The cursor stands behind header and options then, or at the end where they are cut off or their length is nonsense. */
+static void skip_tcp(struct byte_cursor *cursor)
 {
         struct byte_cursor header = *cursor;
-        uint8_t offset, flags;
+        uint8_t offset;
 
-        if (!byte_cursor_skip(&header, 12) || !byte_cursor_u8(&header, &offset) || !byte_cursor_u8(&header, &flags)) {
-                skip_to_end(cursor);
-                return;
-        }
-        packet->tcp_flags = flags;
-        if (offset >> 4 < 5 || !byte_cursor_skip(cursor, (size_t)(offset >> 4) * 4))
+        if (!byte_cursor_skip(&header, 12) || !byte_cursor_u8(&header, &offset) || offset >> 4 < 5 ||
+            !byte_cursor_skip(cursor, (size_t)(offset >> 4) * 4))
                 skip_to_end(cursor);
 }
 
 /* UDP tells its own length, 0 in a jumbogram (RFC 2675 4). */
-static void parse_udp(struct byte_cursor *cursor)
+static void skip_udp(struct byte_cursor *cursor)
 {
         struct byte_cursor header = *cursor;
         uint16_t length;
@@ -183,23 +181,9 @@ static void parse_ports(struct byte_cursor *cursor, struct ip_packet *packet)
         packet->source_port = source;
         packet->destination_port = destination;
         if (packet->protocol == IPPROTO_TCP)
-                parse_tcp(cursor, packet);
+                skip_tcp(cursor);
         else if (packet->protocol == IPPROTO_UDP)
-                parse_udp(cursor);
-}
-
-static void parse_icmp(struct byte_cursor *cursor, struct ip_packet *packet)
-{
-        struct byte_cursor header = *cursor;
-        uint8_t type, code;
-
-        if (!byte_cursor_u8(&header, &type) || !byte_cursor_u8(&header, &code))
-                return;
-        packet->has_icmp = true;
-        packet->icmp_type = type;
-        packet->icmp_code = code;
-        if (!byte_cursor_skip(cursor, 8))
-                skip_to_end(cursor);
+                skip_udp(cursor);
 }
 
 static bool is_icmp(const struct ip_packet *packet)
@@ -227,8 +211,8 @@ enum ip_packet_status ip_packet_parse(const void *bytes, size_t length, struct i
                 return status;
         if (!is_later && starts_with_ports(packet.protocol))
                 parse_ports(&cursor, &packet);
-        else if (!is_later && is_icmp(&packet))
-                parse_icmp(&cursor, &packet);
+        else if (!is_later && is_icmp(&packet) && !byte_cursor_skip(&cursor, ICMP_HEADER_SIZE))
+                skip_to_end(&cursor);
         packet.payload_start = (size_t)(cursor.next - (const uint8_t *)bytes);
         packet.payload_length = cursor.left;
         *ret = packet;

@@ -135,10 +135,3 @@ enum quic_packet_kind quic_packet_classify(const void *datagram, size_t length, 
 
         return kind == QUIC_PACKET_OTHER_VERSION && length < QUIC_MIN_DATAGRAM ? QUIC_PACKET_NONE : kind;
 }
-
-bool quic_packet_looks_like(const void *datagram, size_t length)
-{
-        struct quic_packet packet;
-
-        return quic_packet_classify(datagram, length, &packet) != QUIC_PACKET_NONE;
-}

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
-#include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
 #include <string.h>
 
 static struct net_endpoint read_endpoint(const struct nf_conntrack *entry, uint8_t family, int ipv4, int ipv6, int port)
@@ -18,47 +17,21 @@ static struct net_endpoint read_endpoint(const struct nf_conntrack *entry, uint8
         return endpoint;
 }
 
-static enum flow_tcp read_tcp(const struct nf_conntrack *entry)
+static void read_bytes(const struct nf_conntrack *entry, struct flow *flow)
 {
-        if (nfct_attr_is_set(entry, ATTR_TCP_STATE) <= 0)
-                return FLOW_TCP_UNKNOWN;
-        switch (nfct_get_attr_u8(entry, ATTR_TCP_STATE)) {
-        case TCP_CONNTRACK_SYN_SENT:
-        case TCP_CONNTRACK_SYN_SENT2:
-        case TCP_CONNTRACK_SYN_RECV:
-                return FLOW_TCP_OPENING;
-        case TCP_CONNTRACK_ESTABLISHED:
-                return FLOW_TCP_OPEN;
-        case TCP_CONNTRACK_FIN_WAIT:
-        case TCP_CONNTRACK_CLOSE_WAIT:
-        case TCP_CONNTRACK_LAST_ACK:
-        case TCP_CONNTRACK_TIME_WAIT:
-        case TCP_CONNTRACK_CLOSE:
-                return FLOW_TCP_CLOSED;
-        }
-        return FLOW_TCP_UNKNOWN;
-}
-
-static void read_counters(const struct nf_conntrack *entry, struct flow *flow)
-{
-        flow->has_counters = nfct_attr_is_set(entry, ATTR_ORIG_COUNTER_BYTES) > 0;
-        if (!flow->has_counters)
-                return;
+        flow->has_bytes = nfct_attr_is_set(entry, ATTR_ORIG_COUNTER_BYTES) > 0;
         flow->bytes_out = nfct_get_attr_u64(entry, ATTR_ORIG_COUNTER_BYTES);
         flow->bytes_in = nfct_get_attr_u64(entry, ATTR_REPL_COUNTER_BYTES);
-        flow->packets_out = nfct_get_attr_u64(entry, ATTR_ORIG_COUNTER_PACKETS);
-        flow->packets_in = nfct_get_attr_u64(entry, ATTR_REPL_COUNTER_PACKETS);
 }
 
-/* Nanoseconds since 1970; a flow that lasts has no end. */
-static void read_times(const struct nf_conntrack *entry, struct flow *flow)
+/* The wall clock, which may have been set back meanwhile, in nanoseconds. */
+static void read_duration(const struct nf_conntrack *entry, struct flow *flow)
 {
         uint64_t started_ns = nfct_get_attr_u64(entry, ATTR_TIMESTAMP_START);
         uint64_t ended_ns = nfct_get_attr_u64(entry, ATTR_TIMESTAMP_STOP);
 
-        flow->has_times = started_ns != 0;
-        flow->started_us = started_ns / 1000;
-        if (flow->has_times && ended_ns > started_ns)
+        flow->has_duration = started_ns != 0 && ended_ns != 0;
+        if (flow->has_duration && ended_ns > started_ns)
                 flow->duration_ms = (ended_ns - started_ns) / 1000000;
 }
 
@@ -68,20 +41,15 @@ static bool read_flow(const struct nf_conntrack *entry, struct flow *ret)
         struct flow flow = {
                 .protocol = nfct_get_attr_u8(entry, ATTR_ORIG_L4PROTO),
                 .mark = nfct_get_attr_u32(entry, ATTR_MARK),
-                .was_answered = (nfct_get_attr_u32(entry, ATTR_STATUS) & IPS_SEEN_REPLY) != 0,
-                .tcp = read_tcp(entry),
-                .icmp_type = nfct_get_attr_u8(entry, ATTR_ICMP_TYPE),
-                .icmp_code = nfct_get_attr_u8(entry, ATTR_ICMP_CODE),
         };
 
         if (family != AF_INET && family != AF_INET6)
                 return false;
         flow.client = read_endpoint(entry, family, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC, ATTR_ORIG_PORT_SRC);
         flow.destination = read_endpoint(entry, family, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, ATTR_ORIG_PORT_DST);
-        flow.server = read_endpoint(entry, family, ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC, ATTR_REPL_PORT_SRC);
         flow.snat = read_endpoint(entry, family, ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST, ATTR_REPL_PORT_DST);
-        read_counters(entry, &flow);
-        read_times(entry, &flow);
+        read_bytes(entry, &flow);
+        read_duration(entry, &flow);
         *ret = flow;
         return true;
 }

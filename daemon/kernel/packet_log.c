@@ -66,10 +66,8 @@ static const struct nlattr *number_of(const struct nlattr *attribute)
 
 static void tell(struct packet_log *log, struct nlattr **attributes)
 {
-        const struct nlattr *interface = number_of(attributes[NFULA_IFINDEX_INDEV]);
         struct packet_log_record record = {
                 .prefix = text_of(attributes[NFULA_PREFIX]),
-                .in_interface = interface != NULL ? ntohl(mnl_attr_get_u32(interface)) : 0,
                 .time_us = time_of(attributes[NFULA_TIMESTAMP]),
         };
 

@@ -12,17 +12,13 @@
 #include <sys/socket.h>
 
 #include "kernel/netlink.h"
+#include "kernel/routing_request.h"
 
 /* strerror, and what helps against the likeliest one. */
 static const char *explain(int code)
 {
         return code == -EPERM ? "Operation not permitted (needs CAP_NET_ADMIN)" : strerror(-code);
 }
-
-/* Room for the few attributes that a rule or a route takes. */
-struct message {
-        char bytes[512] __attribute__((aligned(NLMSG_ALIGNTO)));
-};
 
 static int fail(char *error, size_t error_size, int code, const char *format, ...) PRINTF_LIKE(4, 5);
 
@@ -41,19 +37,10 @@ static const char *family_name(uint8_t family)
         return family == AF_INET ? "IPv4" : "IPv6";
 }
 
-static struct nlmsghdr *message_begin(struct message *message, uint16_t type, uint16_t flags)
-{
-        struct nlmsghdr *header = mnl_nlmsg_put_header(message->bytes);
-
-        header->nlmsg_type = type;
-        header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        return header;
-}
-
 static int change_rule(uint8_t family, uint16_t type, uint16_t flags, uint32_t mark)
 {
-        struct message message;
-        struct nlmsghdr *header = message_begin(&message, type, flags);
+        struct routing_request request;
+        struct nlmsghdr *header = routing_request_begin(&request, type, flags);
         struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(header, sizeof(*rule));
 
         rule->family = family;
@@ -68,8 +55,8 @@ static int change_rule(uint8_t family, uint16_t type, uint16_t flags, uint32_t m
 /* `local default dev lo table TABLE` */
 static int change_route(uint8_t family, uint16_t type, uint16_t flags)
 {
-        struct message message;
-        struct nlmsghdr *header = message_begin(&message, type, flags);
+        struct routing_request request;
+        struct nlmsghdr *header = routing_request_begin(&request, type, flags);
         struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
 
         route->rtm_family = family;
@@ -95,8 +82,8 @@ static int look_up(uint8_t family, uint32_t mark, bool *ret_is_local)
 {
         static const uint8_t ipv4[4] = { 192, 0, 2, 1 };
         static const uint8_t ipv6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 };
-        struct message message;
-        struct nlmsghdr *header = message_begin(&message, RTM_GETROUTE, 0);
+        struct routing_request request;
+        struct nlmsghdr *header = routing_request_begin(&request, RTM_GETROUTE, 0);
         struct rtmsg *route = mnl_nlmsg_put_extra_header(header, sizeof(*route));
 
         *ret_is_local = false;
@@ -108,12 +95,6 @@ static int look_up(uint8_t family, uint32_t mark, bool *ret_is_local)
                 mnl_attr_put(header, RTA_DST, sizeof(ipv6), ipv6);
         mnl_attr_put_u32(header, RTA_MARK, mark);
         return netlink_request(NETLINK_ROUTE, header, on_route, ret_is_local);
-}
-
-/* How a kernel without IPv6, or with it disabled on lo, answers. */
-static bool family_is_off(uint8_t family, int code)
-{
-        return family == AF_INET6 && (code == -EAFNOSUPPORT || code == -EOPNOTSUPP || code == -EACCES);
 }
 
 static int verify(uint8_t family, uint32_t mark, char *error, size_t error_size)
@@ -138,7 +119,7 @@ static int ensure_family(uint8_t family, uint32_t mark, char *error, size_t erro
         int r = change_route(family, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
         bool was_missing = r == 0;
 
-        if (family_is_off(family, r))
+        if (routing_request_family_is_off(family, r))
                 return 0;
         if (r < 0 && r != -EEXIST)
                 return fail(error, error_size, r,
@@ -161,20 +142,15 @@ int policy_routing_ensure(uint32_t mark, char *error, size_t error_size)
         return ipv4 < 0 || ipv6 < 0 ? (ipv4 < 0 ? ipv4 : ipv6) : ipv4 | ipv6;
 }
 
-static bool was_not_there(int code)
-{
-        return code == -ENOENT || code == -ESRCH;
-}
-
 static int remove_family(uint8_t family, uint32_t mark, char *error, size_t error_size)
 {
         int r = change_rule(family, RTM_DELRULE, 0, mark);
 
-        if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
+        if (r < 0 && !routing_request_found_nothing(r) && !routing_request_family_is_off(family, r))
                 return fail(error, error_size, r, "policy routing for %s: removing the rule: %s", family_name(family),
                             explain(r));
         r = change_route(family, RTM_DELROUTE, 0);
-        if (r < 0 && !was_not_there(r) && !family_is_off(family, r))
+        if (r < 0 && !routing_request_found_nothing(r) && !routing_request_family_is_off(family, r))
                 return fail(error, error_size, r, "policy routing for %s: removing the route: %s", family_name(family),
                             explain(r));
         return 0;

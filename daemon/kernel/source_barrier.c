@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernel/netlink.h"
+#include "kernel/routing_request.h"
 
 #define GOTO_PRIORITY SOURCE_BARRIER_PRIORITY
 #define FROM_PRIORITY (SOURCE_BARRIER_PRIORITY + 1)
@@ -22,11 +23,6 @@
 
 static const uint8_t families[] = { AF_INET, AF_INET6 };
 
-/* Room for the few attributes that a rule takes. */
-struct message {
-        char bytes[256] __attribute__((aligned(NLMSG_ALIGNTO)));
-};
-
 /* A list of prefixes that rules are about. */
 struct prefixes {
         struct net_prefix *items; /* owned */
@@ -35,15 +31,12 @@ struct prefixes {
         bool failed; /* out of memory, or too many */
 };
 
-static struct fib_rule_hdr *rule_begin(struct message *message, uint16_t type, uint16_t flags, uint8_t family,
+static struct fib_rule_hdr *rule_begin(struct routing_request *request, uint16_t type, uint16_t flags, uint8_t family,
                                        uint32_t priority, struct nlmsghdr **ret)
 {
-        struct nlmsghdr *header = mnl_nlmsg_put_header(message->bytes);
-        struct fib_rule_hdr *rule;
+        struct nlmsghdr *header = routing_request_begin(request, type, flags);
+        struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(header, sizeof(*rule));
 
-        header->nlmsg_type = type;
-        header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        rule = mnl_nlmsg_put_extra_header(header, sizeof(*rule));
         rule->family = family;
         mnl_attr_put_u32(header, FRA_PRIORITY, priority);
         *ret = header;
@@ -60,9 +53,9 @@ enum way {
 /* mark 0: whichever it is. */
 static int change_way(uint16_t type, uint16_t flags, uint8_t family, enum way way, uint32_t mark)
 {
-        struct message message;
+        struct routing_request request;
         struct nlmsghdr *header;
-        struct fib_rule_hdr *rule = rule_begin(&message, type, flags, family, GOTO_PRIORITY, &header);
+        struct fib_rule_hdr *rule = rule_begin(&request, type, flags, family, GOTO_PRIORITY, &header);
 
         rule->action = FR_ACT_GOTO;
         mnl_attr_put_u32(header, FRA_GOTO, TARGET_PRIORITY);
@@ -77,18 +70,18 @@ static int change_way(uint16_t type, uint16_t flags, uint8_t family, enum way wa
 
 static int change_target(uint16_t type, uint16_t flags, uint8_t family)
 {
-        struct message message;
+        struct routing_request request;
         struct nlmsghdr *header;
 
-        rule_begin(&message, type, flags, family, TARGET_PRIORITY, &header)->action = FR_ACT_NOP;
+        rule_begin(&request, type, flags, family, TARGET_PRIORITY, &header)->action = FR_ACT_NOP;
         return netlink_request(NETLINK_ROUTE, header, NULL, NULL);
 }
 
 static int change_prefix(uint16_t type, uint16_t flags, const struct net_prefix *prefix)
 {
-        struct message message;
+        struct routing_request request;
         struct nlmsghdr *header;
-        struct fib_rule_hdr *rule = rule_begin(&message, type, flags, prefix->address.family, FROM_PRIORITY, &header);
+        struct fib_rule_hdr *rule = rule_begin(&request, type, flags, prefix->address.family, FROM_PRIORITY, &header);
 
         rule->action = FR_ACT_UNREACHABLE;
         rule->src_len = prefix->length;
@@ -138,11 +131,11 @@ static int on_rule(const struct nlmsghdr *header, void *context)
 
 static int read_family(uint8_t family, struct prefixes *ret)
 {
-        struct message message;
+        struct routing_request request;
         int r = -EINTR;
 
         for (unsigned attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-                struct nlmsghdr *header = mnl_nlmsg_put_header(message.bytes);
+                struct nlmsghdr *header = mnl_nlmsg_put_header(request.bytes);
                 struct fib_rule_hdr *rule;
                 header->nlmsg_type = RTM_GETRULE;
                 header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -198,17 +191,6 @@ static int fail(int code, const char *what, uint8_t family, char *error, size_t 
         return code;
 }
 
-static bool was_not_there(int code)
-{
-        return code == -ENOENT || code == -ESRCH;
-}
-
-/* How a kernel without IPv6 answers. */
-static bool family_is_off(uint8_t family, int code)
-{
-        return family == AF_INET6 && (code == -EAFNOSUPPORT || code == -EOPNOTSUPP || code == -EACCES);
-}
-
 static int remove_unwanted(const struct prefixes *present, const struct net_prefix *wanted, size_t count)
 {
         int r = 0;
@@ -217,7 +199,7 @@ static int remove_unwanted(const struct prefixes *present, const struct net_pref
                 if (contains(wanted, count, &present->items[i]))
                         continue;
                 r = change_prefix(RTM_DELRULE, 0, &present->items[i]);
-                if (was_not_there(r))
+                if (routing_request_found_nothing(r))
                         r = 0;
         }
         return r;
@@ -241,9 +223,9 @@ static int remove_ways(uint8_t family)
 {
         int r = 0;
 
-        for (enum way way = WAYS; way > 0 && (r == 0 || was_not_there(r)); way--)
+        for (enum way way = WAYS; way > 0 && (r == 0 || routing_request_found_nothing(r)); way--)
                 r = change_way(RTM_DELRULE, 0, family, way - 1, 0);
-        return was_not_there(r) ? 0 : r;
+        return routing_request_found_nothing(r) ? 0 : r;
 }
 
 static int add_missing(const struct prefixes *present, uint8_t family, const struct net_prefix *wanted, size_t count)
@@ -267,7 +249,7 @@ static int set_family(uint8_t family, uint32_t mark, const struct net_prefix *wa
         struct prefixes present = { 0 };
         int r = read_family(family, &present), missing = 0;
 
-        if (family_is_off(family, r)) {
+        if (routing_request_family_is_off(family, r)) {
                 free(present.items);
                 return 0;
         }
@@ -346,7 +328,7 @@ static int remove_family(uint8_t family, char *error, size_t error_size)
                 r = remove_ways(family);
         if (r == 0)
                 r = change_target(RTM_DELRULE, 0, family);
-        if (r == 0 || was_not_there(r) || family_is_off(family, r))
+        if (r == 0 || routing_request_found_nothing(r) || routing_request_family_is_off(family, r))
                 return 0;
         return fail(r, "removing its rules", family, error, error_size);
 }

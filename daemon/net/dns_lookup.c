@@ -252,8 +252,3 @@ void dns_lookup_cancel(struct dns_lookup *lookup)
         TAILQ_REMOVE(&lookup->question->waiters, lookup, link);
         free(lookup);
 }
-
-size_t dns_lookups_asked_count(const struct dns_lookups *lookups)
-{
-        return dns_client_asked_count(lookups->client);
-}

@@ -61,16 +61,13 @@ static void write_label(const struct network_service *service, char label[NETWOR
 /* Whether the proxy does not take all of it. */
 static bool is_forwarded(const struct policy *policy, const struct network_service *service)
 {
-        const uint16_t *steered;
-        size_t steered_count = policy_steered_ports(policy, &steered), wanted = 0, taken = 0;
-
         if (service->protocol == POLICY_PROTOCOL_UDP)
                 return true;
         for (size_t i = 0; i < service->ports.count; i++)
-                wanted += (size_t)(service->ports.ranges[i].last - service->ports.ranges[i].first) + 1;
-        for (size_t i = 0; i < steered_count; i++)
-                taken += port_set_contains(&service->ports, steered[i]) ? 1 : 0;
-        return taken < wanted;
+                for (unsigned port = service->ports.ranges[i].first; port <= service->ports.ranges[i].last; port++)
+                        if (!policy_is_steered(policy, (uint16_t)port))
+                                return true;
+        return false;
 }
 
 /* Finds or adds the service of a rule; NULL: out of memory. */

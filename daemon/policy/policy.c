@@ -242,13 +242,11 @@ void policy_decide(const struct policy *policy, const struct policy_cluster *clu
         policy_hint_write(policy, cluster, request, ret->hint);
 }
 
-bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
-                                const struct net_address *address, uint16_t port)
+bool policy_network_rule_covers(const struct policy_cluster *cluster, const struct net_address *address, uint16_t port)
 {
         struct rule_query query = { .protocols = TCP_BIT, .port = port, .address = address };
         struct rule_match match = { 0 };
 
-        (void)policy;
         return cluster != NULL && port != 0 && match_in(&cluster->allow, &query, &match);
 }
 
@@ -256,6 +254,18 @@ size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret)
 {
         *ret = policy->steered_ports;
         return policy->steered_port_count;
+}
+
+static int compare_ports(const void *left, const void *right)
+{
+        const uint16_t *a = left, *b = right;
+
+        return *a - *b;
+}
+
+bool policy_is_steered(const struct policy *policy, uint16_t port)
+{
+        return bsearch(&port, policy->steered_ports, policy->steered_port_count, sizeof(port), compare_ports) != NULL;
 }
 
 const struct network_plan *policy_networks(const struct policy *policy)

@@ -35,12 +35,11 @@ static void check_transparent_port(const struct policy *policy, struct diagnosti
         const struct config_listener *transparent = &policy->config->transparent;
         struct diagnostic_place place = { policy->config->path, transparent->place.line, transparent->place.column };
 
-        for (size_t i = 0; transparent->enabled && i < policy->steered_port_count; i++)
-                if (policy->steered_ports[i] == transparent->endpoint.port)
-                        diagnostics_error(diagnostics, &place,
-                                          "listen.transparent: port %u is also the port of an https or http rule: "
-                                          "choose one that no rule uses",
-                                          (unsigned)transparent->endpoint.port);
+        if (transparent->enabled && policy_is_steered(policy, transparent->endpoint.port))
+                diagnostics_error(diagnostics, &place,
+                                  "listen.transparent: port %u is also the port of an https or http rule: "
+                                  "choose one that no rule uses",
+                                  (unsigned)transparent->endpoint.port);
 }
 
 int policy_ports_make(struct policy *policy, struct diagnostics *diagnostics)

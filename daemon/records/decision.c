@@ -174,7 +174,7 @@ static bool has_traffic(const struct decision *decision)
         switch (decision->event) {
         case DECISION_EVENT_CONNECTION:
         case DECISION_EVENT_FLOW:
-                return true;
+                return !decision->lacks_bytes;
         case DECISION_EVENT_SUMMARY:
                 return decision->listener == DECISION_LISTENER_TRANSPARENT ||
                        decision->listener == DECISION_LISTENER_PROXY;
@@ -189,8 +189,9 @@ static bool has_traffic(const struct decision *decision)
 /* A summary says first_time and last_time instead. */
 static bool has_duration(const struct decision *decision)
 {
-        return decision->event == DECISION_EVENT_CONNECTION || decision->event == DECISION_EVENT_FLOW ||
-               decision->event == DECISION_EVENT_QUERY;
+        return !decision->lacks_duration &&
+               (decision->event == DECISION_EVENT_CONNECTION || decision->event == DECISION_EVENT_FLOW ||
+                decision->event == DECISION_EVENT_QUERY);
 }
 
 static void add_traffic(struct decision_fields *fields, const struct decision *decision)

@@ -181,13 +181,18 @@ static const char *verb(const struct decision *decision)
 static void put_traffic(struct text_builder *message, const struct decision *decision)
 {
         put_address(message, &decision->snat.address, ", as ");
-        text_builder_text(message, ", ");
-        text_builder_number(message, decision->bytes_out);
-        text_builder_text(message, " bytes out, ");
-        text_builder_number(message, decision->bytes_in);
-        text_builder_text(message, " in, ");
-        text_builder_number(message, decision->duration_ms);
-        text_builder_text(message, " ms");
+        if (!decision->lacks_bytes) {
+                text_builder_text(message, ", ");
+                text_builder_number(message, decision->bytes_out);
+                text_builder_text(message, " bytes out, ");
+                text_builder_number(message, decision->bytes_in);
+                text_builder_text(message, " in");
+        }
+        if (!decision->lacks_duration) {
+                text_builder_text(message, ", ");
+                text_builder_number(message, decision->duration_ms);
+                text_builder_text(message, " ms");
+        }
 }
 
 /* "alarm snat-nearly-exhausted, 10.0.1.10, to 192.0.2.1:443: 52000 of 64512 ports in use". */

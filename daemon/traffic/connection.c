@@ -156,8 +156,7 @@ static void connection_resolve(struct connection *c)
         struct snat_pool *pool = connection_pool(c);
         bool by_address =
                 c->asked.name.length == 0 || (c->asked.address.family != AF_UNSPEC &&
-                                              policy_network_rule_covers(generation_policy(c->generation), c->cluster,
-                                                                         &c->asked.address, c->asked.port));
+                                              policy_network_rule_covers(c->cluster, &c->asked.address, c->asked.port));
 
         connection_enter(c, CONNECTION_RESOLVING);
         if (by_address) {
@@ -397,7 +396,7 @@ static bool connection_covers_original(struct connection *c)
 
         if (c->cluster == NULL || c->original.address.family == AF_UNSPEC)
                 return false;
-        return policy_network_rule_covers(policy, c->cluster, &c->original.address, c->original.port) ||
+        return policy_network_rule_covers(c->cluster, &c->original.address, c->original.port) ||
                learned_addresses_cover(c->traffic->learned, policy, c->cluster, POLICY_PROTOCOL_TCP, &c->original,
                                        &c->asked.name);
 }

@@ -28,7 +28,7 @@ void dns_decision_describe(const struct dns_decision *what, struct decision *ret
 
         *ret = (struct decision){
                 .event = DECISION_EVENT_QUERY,
-                .action = refused ? POLICY_DENY : what->action,
+                .action = refused ? POLICY_DENY : what->verdict->action,
                 .reason = what->reason,
                 .listener = DECISION_LISTENER_DNS,
                 .protocol = DECISION_PROTOCOL_DNS,
@@ -39,14 +39,13 @@ void dns_decision_describe(const struct dns_decision *what, struct decision *ret
         };
         /* What an audited query would have been refused for matters more than how it ended. */
         if (ret->action == POLICY_AUDIT)
-                ret->reason = what->audit_reason;
+                ret->reason = what->verdict->reason;
         if (what->query != NULL)
                 describe_query(what->query, ret);
         if (what->response != NULL)
                 describe_response(what, ret);
         if (what->cluster != NULL)
                 snprintf(ret->cluster, sizeof(ret->cluster), "%s", policy_cluster_name(what->cluster));
-        if (what->verdict != NULL)
-                decision_set_rule(ret, what->verdict->feature, what->verdict->rule_file, what->verdict->rule_line);
-        snprintf(ret->hint, sizeof(ret->hint), "%s", what->hint);
+        decision_set_rule(ret, what->verdict->feature, what->verdict->rule_file, what->verdict->rule_line);
+        snprintf(ret->hint, sizeof(ret->hint), "%s", what->verdict->hint);
 }

@@ -152,7 +152,7 @@ static bool is_meta_type(uint16_t type)
 
 static size_t refuse_question(struct dns_request *request, enum dns_rcode rcode, const char *hint)
 {
-        snprintf(request->hint, sizeof(request->hint), "%s", hint);
+        snprintf(request->verdict.hint, sizeof(request->verdict.hint), "%s", hint);
         return dns_request_end_refused(request, REASON_BAD_QUERY, rcode, DNS_EDE_OTHER);
 }
 
@@ -167,9 +167,6 @@ static size_t decide(struct dns_request *request, struct dns_request **ret)
                 return refuse_question(request, DNS_RCODE_NOT_IMPLEMENTED,
                                        "zone transfers, ANY and the like are not served");
         policy_decide_query(policy, request->cluster, &request->query.name, &request->verdict);
-        request->action = request->verdict.action;
-        request->audit_reason = request->verdict.reason;
-        memcpy(request->hint, request->verdict.hint, sizeof(request->hint));
         if (request->verdict.action == POLICY_DENY)
                 return dns_request_end_refused(request, request->verdict.reason, DNS_RCODE_REFUSED, DNS_EDE_BLOCKED);
         return look_up(request, ret);
@@ -180,7 +177,7 @@ static size_t refuse_stranger(struct dns_request *request)
 {
         char text[NET_ADDRESS_TEXT_SIZE];
 
-        snprintf(request->hint, sizeof(request->hint), "%s is under no cluster's sources",
+        snprintf(request->verdict.hint, sizeof(request->verdict.hint), "%s is under no cluster's sources",
                  net_address_format(&request->client.address, text));
         return dns_request_end_refused(request, REASON_UNKNOWN_SOURCE, DNS_RCODE_REFUSED, DNS_EDE_PROHIBITED);
 }

@@ -21,10 +21,7 @@ static void record(const struct dns_request *request, enum reason reason, enum d
                 .query = request->has_query ? &request->query : NULL,
                 .cluster = request->cluster,
                 .verdict = &request->verdict,
-                .action = request->action,
                 .reason = reason,
-                .audit_reason = request->audit_reason,
-                .hint = request->hint,
                 .started_ms = request->started_ms,
                 .request_size = request->request_size,
                 .response = response,
@@ -70,7 +67,7 @@ size_t dns_request_end_refused(const struct dns_request *request, enum reason re
         struct dns_response response = { .rcode = rcode, .has_ede = true, .ede = ede, .ede_text = text };
 
         snprintf(text, sizeof(text), "aksegressd: %s%s%s", reason_row(reason)->text,
-                 request->hint[0] != '\0' ? "; " : "", request->hint);
+                 request->verdict.hint[0] != '\0' ? "; " : "", request->verdict.hint);
         return conclude(request, reason, &response);
 }
 
@@ -190,18 +187,19 @@ static size_t end_with_answer(struct dns_request *request, const struct dns_look
                               struct dns_request **ret)
 {
         struct dns_told *told = &request->requests->told;
+        struct policy_verdict *verdict = &request->verdict;
         struct dns_question question = dns_request_question(&request->query);
 
         if (dns_told_judge(generation_policy(request->generation), request->cluster, &question, result->answer,
                            result->plain, told) < 0)
                 return dns_request_end_failed(request, REASON_RESOLVE_FAILED);
         if (told->reason != REASON_COMPLETED)
-                memcpy(request->hint, told->hint, sizeof(request->hint));
+                memcpy(verdict->hint, told->hint, sizeof(verdict->hint));
         if (told->action == POLICY_DENY)
                 return dns_request_end_refused(request, told->reason, DNS_RCODE_REFUSED, DNS_EDE_BLOCKED);
-        if (told->action == POLICY_AUDIT && request->action == POLICY_ALLOW) {
-                request->action = POLICY_AUDIT;
-                request->audit_reason = told->reason;
+        if (told->action == POLICY_AUDIT && verdict->action == POLICY_ALLOW) {
+                verdict->action = POLICY_AUDIT;
+                verdict->reason = told->reason;
         }
         return tell(request, result, ret);
 }

@@ -58,15 +58,9 @@ static bool learns(const struct policy *policy, const struct policy_cluster *clu
 }
 
 /* A port that a new policy steers is the proxy's from then on. */
-static bool is_steered(const struct policy *policy, const struct flow *flow)
+static bool is_proxys(const struct policy *policy, const struct flow *flow)
 {
-        const uint16_t *ports;
-        size_t count = policy_steered_ports(policy, &ports);
-
-        for (size_t i = 0; flow->protocol == IPPROTO_TCP && i < count; i++)
-                if (ports[i] == flow->destination.port)
-                        return true;
-        return false;
+        return flow->protocol == IPPROTO_TCP && policy_is_steered(policy, flow->destination.port);
 }
 
 bool flow_decision_allows(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow)
@@ -77,7 +71,7 @@ bool flow_decision_allows(const struct policy *policy, struct learned_addresses 
         enum learned_flow known;
         char hint[POLICY_HINT_SIZE];
 
-        if (cluster == NULL || is_steered(policy, flow) ||
+        if (cluster == NULL || is_proxys(policy, flow) ||
             policy_permits_address(policy, cluster, &flow->destination.address, flow->destination.port, hint) !=
                     REASON_COMPLETED)
                 return false;
@@ -119,6 +113,8 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
                 .duration_ms = flow->duration_ms,
                 .bytes_out = flow->bytes_out,
                 .bytes_in = flow->bytes_in,
+                .lacks_bytes = !flow->has_bytes,
+                .lacks_duration = !flow->has_duration,
                 .client = flow->client,
                 .original = flow->destination,
                 .destination = flow->destination,

@@ -19,12 +19,6 @@ enum ip_packet_status {
         IP_PACKET_MALFORMED, /* neither version, or lengths that contradict each other */
 };
 
-/* Flags of a TCP header (RFC 9293 3.1). */
-#define IP_PACKET_TCP_FIN 0x01u
-#define IP_PACKET_TCP_SYN 0x02u
-#define IP_PACKET_TCP_RST 0x04u
-#define IP_PACKET_TCP_ACK 0x10u
-
 struct ip_packet {
         struct net_address source;
         struct net_address destination;
@@ -33,11 +27,7 @@ struct ip_packet {
         bool has_ports;            /* TCP, UDP, UDP-Lite, SCTP, DCCP, and the bytes are there */
         uint16_t source_port;      /* host order; 0 without has_ports */
         uint16_t destination_port; /* host order; 0 without has_ports */
-        bool has_icmp;             /* ICMP or ICMPv6, and type and code are there */
-        uint8_t icmp_type;
-        uint8_t icmp_code;
-        uint8_t tcp_flags;     /* IP_PACKET_TCP_… and others; 0 where unknown */
-        size_t length;         /* of the whole packet, as it says; more than there is when it was cut */
+        size_t length;             /* of the whole packet, as it says; more than there is when it was cut */
         size_t payload_start;  /* in the bytes: what follows the headers of TCP, UDP or ICMP, or of IP for all else */
         size_t payload_length; /* bytes of it that are there, without padding */
 };

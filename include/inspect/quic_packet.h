@@ -47,6 +47,3 @@ enum quic_packet_kind quic_packet_take(struct byte_cursor *datagram, struct quic
  * in a datagram of at least QUIC_MIN_DATAGRAM bytes. *ret is undefined after NONE.
  */
 enum quic_packet_kind quic_packet_classify(const void *datagram, size_t length, struct quic_packet *ret);
-
-/* Whether it is QUIC at all, in any version. */
-bool quic_packet_looks_like(const void *datagram, size_t length);

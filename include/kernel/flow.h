@@ -9,32 +9,17 @@
 
 struct nlmsghdr;
 
-enum flow_tcp {
-        FLOW_TCP_UNKNOWN = 0, /* no TCP, or the kernel does not say */
-        FLOW_TCP_OPENING,     /* handshake not done */
-        FLOW_TCP_OPEN,        /* of a flow that has ended: it was idle for too long, or was deleted */
-        FLOW_TCP_CLOSED,      /* by FIN or RST */
-};
-
 struct flow {
         uint8_t protocol;                /* IPPROTO_… */
         struct net_endpoint client;      /* who began; ports are 0 where the protocol has none */
         struct net_endpoint destination; /* as the client wrote it */
-        struct net_endpoint server;      /* who answers: other than destination if a rule translated that */
         struct net_endpoint snat;        /* as what the server sees the client */
-        uint8_t icmp_type;
-        uint8_t icmp_code;
         uint32_t mark;
-        bool was_answered;
-        enum flow_tcp tcp;
-        bool has_counters;  /* nf_conntrack_acct was on when it began */
-        uint64_t bytes_out; /* from the client, with IP headers */
+        bool has_bytes;     /* nf_conntrack_acct was on when it began */
+        uint64_t bytes_out; /* from the client, with IP headers; 0 without has_bytes */
         uint64_t bytes_in;
-        uint64_t packets_out;
-        uint64_t packets_in;
-        bool has_times;       /* nf_conntrack_timestamp was on when it began */
-        uint64_t started_us;  /* as clock_wall_us() */
-        uint64_t duration_ms; /* until its end, 0 while it lasts */
+        bool has_duration;    /* it has ended, and nf_conntrack_timestamp was on when it began */
+        uint64_t duration_ms; /* 0 without has_duration */
 };
 
 /* Reads a message of conntrack. Returns 0, -EINVAL: not one that tells of a flow, or -ENOMEM. */

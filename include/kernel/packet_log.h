@@ -23,8 +23,7 @@ struct packet_log_record {
         struct ip_packet packet; /* source.family AF_UNSPEC: could not be read */
         const uint8_t *bytes;    /* from the IP header on, what packet.payload_start counts in */
         size_t length;
-        unsigned in_interface; /* index; 0: none, the packet is our own */
-        uint64_t time_us;      /* as clock_wall_us() */
+        uint64_t time_us; /* as clock_wall_us() */
 };
 
 struct packet_log_handlers {

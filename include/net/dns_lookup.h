@@ -60,6 +60,3 @@ MUST_CHECK int dns_lookup_start(struct dns_lookups *lookups, const struct dns_qu
 
 /* After this the callback will not run. The question itself goes on and fills the cache (c-ares cannot cancel one). */
 void dns_lookup_cancel(struct dns_lookup *lookup);
-
-/* How many questions were given to the network since the start. */
-size_t dns_lookups_asked_count(const struct dns_lookups *lookups);

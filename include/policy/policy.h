@@ -112,8 +112,7 @@ void policy_decide_query(const struct policy *policy, const struct policy_cluste
                          struct policy_verdict *ret);
 
 /* Whether a network rule of the cluster covers this address and port: dial it at once, whatever the client will say. */
-bool policy_network_rule_covers(const struct policy *policy, const struct policy_cluster *cluster,
-                                const struct net_address *address, uint16_t port);
+bool policy_network_rule_covers(const struct policy_cluster *cluster, const struct net_address *address, uint16_t port);
 
 /*
  * Whether a resolved or dialled address may be connected to at all: REASON_COMPLETED when it may, otherwise
@@ -134,6 +133,9 @@ enum policy_action policy_decide_answer(const struct policy *policy, const struc
 
 /* Ports that nftables steers to the transparent listener: 80, 443 and those of every application rule; sorted. */
 size_t policy_steered_ports(const struct policy *policy, const uint16_t **ret);
+
+/* Whether a TCP port is one of them. */
+bool policy_is_steered(const struct policy *policy, uint16_t port);
 
 /* What the kernel is to know of it; see network_plan.h. */
 const struct network_plan *policy_networks(const struct policy *policy);

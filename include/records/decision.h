@@ -78,6 +78,8 @@ struct decision {
         uint64_t duration_ms; /* from accept (later requests of a connection: from their first byte) to the end */
         uint64_t bytes_out;   /* client to origin */
         uint64_t bytes_in;
+        bool lacks_bytes;    /* of a flow that the kernel did not count: bytes_out and bytes_in mean nothing */
+        bool lacks_duration; /* of a flow whose beginning the kernel did not keep: duration_ms means nothing */
         struct net_endpoint client;
         /* Where a transparent client dialled, where a forwarded packet or flow goes; AF_UNSPEC for other listeners. */
         struct net_endpoint original;

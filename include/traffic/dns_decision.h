@@ -14,11 +14,8 @@ struct dns_decision {
         const struct net_endpoint *client;
         const struct dns_query *query;        /* NULL: none could be read */
         const struct policy_cluster *cluster; /* NULL: unknown source */
-        const struct policy_verdict *verdict; /* NULL: nothing was decided */
-        enum policy_action action;            /* ALLOW, or AUDIT: let through in spite of audit_reason */
+        const struct policy_verdict *verdict; /* AUDIT: it was let through in spite of its reason */
         enum reason reason;                   /* how it ended */
-        enum reason audit_reason;
-        const char *hint;
         uint64_t started_ms;
         size_t request_size;
         const uint8_t *response; /* NULL: none is sent */

@@ -22,10 +22,7 @@ struct dns_request {
         enum dns_transport transport;
         bool has_query;
         struct dns_query query;
-        struct policy_verdict verdict;
-        enum policy_action action; /* AUDIT: let through in spite of audit_reason */
-        enum reason audit_reason;
-        char hint[POLICY_HINT_SIZE];
+        struct policy_verdict verdict; /* on the name, and in the end on the addresses; zeros: nothing was decided */
         uint64_t started_ms;
         size_t request_size;
         bool is_kept;                  /* pending: it outlives the call that made it, and the rest of this is true */

@@ -37,8 +37,10 @@ static struct flow flow_from(const char *client, uint8_t protocol, const char *d
                 .client = { address_of(client), 40000 },
                 .destination = { address_of(destination), port },
                 .snat = { address_of("192.0.2.10"), 50000 },
+                .has_bytes = true,
                 .bytes_out = 1000,
                 .bytes_in = 2000,
+                .has_duration = true,
                 .duration_ms = 3000,
         };
 }
@@ -101,11 +103,29 @@ static void a_record_has_all_that_the_flow_tells(void **state)
         assert_int_equal(decision.bytes_out, 1000);
         assert_int_equal(decision.bytes_in, 2000);
         assert_int_equal(decision.duration_ms, 3000);
+        assert_false(decision.lacks_bytes || decision.lacks_duration);
         assert_memory_equal(&decision.client, &flow.client, sizeof(flow.client));
         assert_memory_equal(&decision.original, &flow.destination, sizeof(flow.destination));
         assert_memory_equal(&decision.destination, &flow.destination, sizeof(flow.destination));
         assert_memory_equal(&decision.snat, &flow.snat, sizeof(flow.snat));
         assert_int_equal(decision.time_us, 0);
+        learned_addresses_free(learned);
+}
+
+static void a_record_says_of_nothing_uncounted_that_it_was_none(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, ENFORCED);
+        struct flow flow = flow_to(IPPROTO_TCP, "203.0.113.1", 22);
+        flow.has_bytes = false;
+        struct decision decision = describe(lab, learned, &flow);
+        assert_true(decision.lacks_bytes && !decision.lacks_duration);
+        flow.has_bytes = true;
+        flow.has_duration = false;
+        decision = describe(lab, learned, &flow);
+        assert_true(!decision.lacks_bytes && decision.lacks_duration);
         learned_addresses_free(learned);
 }
 
@@ -396,6 +416,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 LAB_TEST(a_record_has_all_that_the_flow_tells),
+                LAB_TEST(a_record_says_of_nothing_uncounted_that_it_was_none),
                 LAB_TEST(a_prefix_allows_by_its_rule),
                 LAB_TEST(a_service_tag_allows_in_both_families),
                 LAB_TEST(a_learned_address_allows_and_names_its_name),

@@ -137,6 +137,13 @@ static void the_message_says_how_a_flow_ended(void **state)
         decision.protocol = DECISION_PROTOCOL_TCP;
         assert_message(&decision, "let through for audit tcp [2001:db8::5]:22 from 10.1.0.4 (prod-weu) ended: "
                                   "no-network-rule, as 10.0.1.10, 76 bytes out, 77 in, 30012 ms");
+        decision = sample_flow();
+        decision.lacks_bytes = true;
+        assert_message(&decision, "udp ntp.ubuntu.com 203.0.113.4:123 from 10.1.0.4 (prod-weu) ended: completed, as "
+                                  "10.0.1.10, 30012 ms");
+        decision.lacks_duration = true;
+        assert_message(&decision, "udp ntp.ubuntu.com 203.0.113.4:123 from 10.1.0.4 (prod-weu) ended: completed, as "
+                                  "10.0.1.10");
 }
 
 static void the_message_says_what_was_asked_of_dns(void **state)

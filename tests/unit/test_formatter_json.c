@@ -128,6 +128,24 @@ static void a_flow_has_the_fields_of_a_connection(void **state)
                                 "bytes_in", 77, "duration_ms", 30012));
 }
 
+static void a_flow_that_was_not_counted_has_no_numbers(void **state)
+{
+        struct decision decision = sample_flow();
+
+        (void)state;
+        decision.lacks_bytes = true;
+        json_t *record = format_and_parse(&decision, &sample_stamp);
+        assert_true(json_object_get(record, "bytes_out") == NULL && json_object_get(record, "bytes_in") == NULL);
+        assert_int_equal(json_integer_value(json_object_get(record, "duration_ms")), 30012);
+        json_decref(record);
+        decision.lacks_bytes = false;
+        decision.lacks_duration = true;
+        record = format_and_parse(&decision, &sample_stamp);
+        assert_int_equal(json_integer_value(json_object_get(record, "bytes_in")), 77);
+        assert_null(json_object_get(record, "duration_ms"));
+        json_decref(record);
+}
+
 /* What each query of the tests below has, with what the test adds. */
 static json_t *expected_query(const char *event, json_t *added)
 {
@@ -394,6 +412,7 @@ int main(void)
                 cmocka_unit_test(an_alarm_has_its_text_as_reason_and_no_action),
                 cmocka_unit_test(a_packet_carries_the_address_it_asked_for_twice_and_no_bytes),
                 cmocka_unit_test(a_flow_has_the_fields_of_a_connection),
+                cmocka_unit_test(a_flow_that_was_not_counted_has_no_numbers),
                 cmocka_unit_test(a_query_says_what_was_asked_and_answered),
                 cmocka_unit_test(a_query_that_was_not_answered_or_had_no_edns_does_not_say_how),
                 cmocka_unit_test(every_flag_of_a_response_has_its_name),

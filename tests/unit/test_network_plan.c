@@ -198,7 +198,7 @@ static void a_name_s_addresses_belong_into_each_service_that_is_about_it(void **
         policy_lab_write(lab, "names.list", "tcp c.a.com:24\nudp *.a.com:25\n");
         policy_lab_load(lab, POLICY_LAB_CLUSTER
                         "    allow: ['tcp a.com:22', 'tcp *.a.com:23', 'https a.com:8443', 'udp [203.0.113.1]:123',"
-                        " 'file:names.list']\n    deny: ['tcp b.com:26', 'tcp a.com:22']\n    api_server: api.com\n");
+                        " 'file:names.list']\n    deny: ['tcp b.com:26', 'tcp a.com:27']\n    api_server: api.com\n");
         assert_services_of(lab, "a.com", "tcp.22 ");
         assert_services_of(lab, "b.a.com", "tcp.23 udp.25 ");
         assert_services_of(lab, "c.a.com", "tcp.23 tcp.24 udp.25 ");

@@ -154,11 +154,11 @@ static void covering_is_about_addresses_and_tcp_only(void **state)
         policy_lab_load(lab, POLICY_LAB_CLUSTER
                         "    allow: ['tcp [203.0.113.0/24]:443', 'udp [203.0.114.0/24]:443', 'tcp a.com:443']\n");
         const struct policy_cluster *cluster = policy_cluster_of(lab->policy, &client);
-        assert_true(policy_network_rule_covers(lab->policy, cluster, &inside, 443));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &inside, 444));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &inside, 0));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &outside, 443));
-        assert_false(policy_network_rule_covers(lab->policy, NULL, &inside, 443));
+        assert_true(policy_network_rule_covers(cluster, &inside, 443));
+        assert_false(policy_network_rule_covers(cluster, &inside, 444));
+        assert_false(policy_network_rule_covers(cluster, &inside, 0));
+        assert_false(policy_network_rule_covers(cluster, &outside, 443));
+        assert_false(policy_network_rule_covers(NULL, &inside, 443));
 }
 
 static void audit_lets_through_and_keeps_the_reason(void **state)
@@ -211,6 +211,11 @@ static void steered_ports_are_80_443_and_those_of_application_rules(void **state
         policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['tcp a.com:9000', 'https b.com:8443', file:list.txt]\n");
         assert_int_equal(policy_steered_ports(lab->policy, &ports), ARRAY_SIZE(expected));
         assert_memory_equal(ports, expected, sizeof(expected));
+        for (unsigned port = 0, next = 0; port <= UINT16_MAX; port++) {
+                bool is_steered = next < ARRAY_SIZE(expected) && expected[next] == port;
+                assert_int_equal(policy_is_steered(lab->policy, (uint16_t)port), is_steered);
+                next += is_steered;
+        }
 }
 
 static void references_keep_the_policy_alive(void **state)

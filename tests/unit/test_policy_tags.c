@@ -71,9 +71,9 @@ static void an_address_of_a_tag_is_to_be_dialled_at_once(void **state)
 
         policy_lab_load(lab, POLICY_LAB_CLUSTER "    allow: ['tcp tag:AzureMonitor:443']\n");
         const struct policy_cluster *cluster = policy_cluster_of(lab->policy, &source);
-        assert_true(policy_network_rule_covers(lab->policy, cluster, &inside, 443));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &inside, 80));
-        assert_false(policy_network_rule_covers(lab->policy, cluster, &outside, 443));
+        assert_true(policy_network_rule_covers(cluster, &inside, 443));
+        assert_false(policy_network_rule_covers(cluster, &inside, 80));
+        assert_false(policy_network_rule_covers(cluster, &outside, 443));
 }
 
 static void a_tag_in_a_deny_rule_refuses(void **state)
