@@ -24,7 +24,7 @@ OWNERS = {
     r"libnftnl/.*": ["daemon/kernel/set_elements.c"],
     r"libnetfilter_log/.*": ["daemon/kernel/packet_log.c"],
     r"libnetfilter_conntrack/.*": ["daemon/kernel/flow.c"],
-    r"linux/.*netlink.*\.h": ["daemon/kernel/"],
+    r"linux/.*netlink.*\.h": ["daemon/kernel/", "include/kernel/"],
     r"openssl/.*": ["daemon/inspect/quic_keys.c"],
     r"jansson\.h": ["daemon/policy/service_tags.c"],
 }
