@@ -222,13 +222,16 @@ static void a_denial_lasts_as_long_as_its_soa_says(void **state)
         assert_int_equal(answer.ttl_s, 0);
 }
 
-static void a_ttl_with_the_upper_bit_is_zero(void **state)
+static void a_ttl_is_a_day_at_most_and_zero_with_the_upper_bit(void **state)
 {
         (void)state;
         dns_start(&message, RESPONSE_FLAGS, NAME, DNS_TYPE_A);
         dns_put_a(&message, "@", 0x7fffffff, 2);
         assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_OK);
-        assert_int_equal(answer.ttl_s, 0x7fffffff);
+        assert_int_equal(answer.ttl_s, DNS_MESSAGE_MAX_TTL_S);
+        dns_put_a(&message, "@", DNS_MESSAGE_MAX_TTL_S - 1, 6);
+        assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_OK);
+        assert_int_equal(answer.ttl_s, DNS_MESSAGE_MAX_TTL_S - 1);
         dns_put_a(&message, "@", 0x80000000, 4);
         assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_OK);
         assert_int_equal(answer.ttl_s, 0);
@@ -477,7 +480,7 @@ int main(void)
                 cmocka_unit_test(a_dname_leads_on_with_and_without_its_cname),
                 cmocka_unit_test(a_dname_that_leads_below_itself_ends),
                 cmocka_unit_test(a_denial_lasts_as_long_as_its_soa_says),
-                cmocka_unit_test(a_ttl_with_the_upper_bit_is_zero),
+                cmocka_unit_test(a_ttl_is_a_day_at_most_and_zero_with_the_upper_bit),
                 cmocka_unit_test(duplicates_are_one_record_with_the_lesser_ttl),
                 cmocka_unit_test(addresses_past_the_limit_are_left_out),
                 cmocka_unit_test(too_many_records_and_too_much_data_are_bad),
