@@ -91,6 +91,35 @@ static void addresses_that_are_refused_are_left_out_with_their_signature(void **
         assert_int_equal(parse(DNS_TYPE_A, nothing), DNS_ANSWER_FORBIDDEN);
 }
 
+/* What is left of a whole answer is what had been left of the server's, had it been judged at once. */
+static void an_answer_filtered_later_is_the_one_filtered_at_once(void **state)
+{
+        static const dns_address_fn judges[] = { NULL, no_odd_address, nothing };
+        struct fqdn name = name_of(NAME);
+
+        (void)state;
+        dns_start(&message, RESPONSE_FLAGS | DNS_FLAG_AUTHENTIC_DATA, NAME, DNS_TYPE_A);
+        dns_put_alias(&message, "@", DNS_TYPE_CNAME, 60, "edge.example.net");
+        dns_put_rrsig(&message, DNS_SECTION_ANSWER, "edge.example.net", DNS_TYPE_A, 60);
+        for (unsigned i = 1; i <= 5; i++)
+                dns_put_a(&message, "edge.example.net", 60 + i, i);
+        for (size_t i = 0; i < ARRAY_SIZE(judges); i++) {
+                assert_int_equal(parse(DNS_TYPE_A, NULL), DNS_ANSWER_OK);
+                enum dns_answer_result later = dns_answer_filter(&answer, &name, DNS_TYPE_A, judges[i], NULL, &second);
+                assert_int_equal(parse(DNS_TYPE_A, judges[i]), later);
+                assert_int_equal(later, judges[i] == nothing ? DNS_ANSWER_FORBIDDEN : DNS_ANSWER_OK);
+                if (later != DNS_ANSWER_OK)
+                        continue;
+                assert_int_equal(second.answer_count, judges[i] == NULL ? 7 : 3);
+                assert_int_equal(second.answer_count, answer.answer_count);
+                assert_int_equal(second.address_count, answer.address_count);
+                assert_int_equal(second.authentic, judges[i] == NULL);
+                assert_int_equal(second.ttl_s, answer.ttl_s);
+                assert_int_equal(second.body_length, answer.body_length);
+                assert_memory_equal(second.body, answer.body, answer.body_length);
+        }
+}
+
 /* Backwards, with a record of another name at each link; the deepest chain that is followed. */
 static void a_chain_is_followed_in_any_order_up_to_its_limit(void **state)
 {
@@ -473,6 +502,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(addresses_of_the_name_are_kept_and_all_else_goes),
                 cmocka_unit_test(addresses_that_are_refused_are_left_out_with_their_signature),
+                cmocka_unit_test(an_answer_filtered_later_is_the_one_filtered_at_once),
                 cmocka_unit_test(a_chain_is_followed_in_any_order_up_to_its_limit),
                 cmocka_unit_test(owners_in_a_chain_point_to_the_target_before),
                 cmocka_unit_test(a_loop_and_two_aliases_of_one_name_are_bad),
