@@ -10,7 +10,8 @@
 #include "inspect/dns_sections.h"
 #include "inspect/dns_service.h"
 
-#define SOA_MINIMUM_SIZE 4 /* RFC 1035 3.3.13: the last field */
+#define SOA_MINIMUM_SIZE 4  /* RFC 1035 3.3.13: the last field */
+#define QUESTION_END_SIZE 4 /* RFC 1035 4.1.2: type and class */
 
 /* An answer being taken apart. Large; set up field by field. */
 struct parse {
@@ -392,4 +393,31 @@ enum dns_answer_result dns_answer_parse(const void *message, size_t length, cons
         ret->address_count = 0;
         dns_body_start(&parse.body, &question, ret->body, sizeof(ret->body));
         return put_together(&parse);
+}
+
+/* The answer as a server sends it: the body's pointers fit behind any question of the name. */
+static void write_message(const struct dns_answer *answer, const struct dns_name *name, uint16_t type,
+                          struct byte_builder *message)
+{
+        unsigned flags = DNS_FLAG_RESPONSE | (answer->authentic ? DNS_FLAG_AUTHENTIC_DATA : 0) | answer->rcode;
+        const unsigned header[] = { 0, flags, 1, answer->answer_count, answer->authority_count, 0 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(header); i++)
+                byte_builder_u16(message, (uint16_t)header[i]);
+        byte_builder_bytes(message, name->bytes, name->length);
+        byte_builder_u16(message, type);
+        byte_builder_u16(message, DNS_CLASS_IN);
+        byte_builder_bytes(message, answer->body, answer->body_length);
+}
+
+enum dns_answer_result dns_answer_filter(const struct dns_answer *answer, const struct fqdn *name, uint16_t type,
+                                         dns_address_fn permits, void *context, struct dns_answer *ret)
+{
+        uint8_t bytes[DNS_MESSAGE_HEADER_SIZE + DNS_NAME_MAX_SIZE + QUESTION_END_SIZE + DNS_ANSWER_MAX_BODY_SIZE];
+        struct byte_builder message = byte_builder_on(bytes, sizeof(bytes));
+        struct dns_name question;
+
+        dns_name_from_fqdn(name, &question);
+        write_message(answer, &question, type, &message);
+        return dns_answer_parse(bytes, message.length, name, type, permits, context, ret);
 }

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,40 +118,51 @@ static void request_on_known(bool known, void *context)
         dns_request_deliver(request, request->requests->response, length);
 }
 
-/* Keeps the response that was just written, and begins the lesson after which it is sent. Returns 0 or -Exxx. */
-static int start_lesson(struct dns_request *request, size_t length, enum dns_rcode rcode, uint32_t ttl_s)
-{
-        const struct dns_requests *requests = request->requests;
-        const struct dns_told *told = &requests->told;
-
-        request->response = malloc(length);
-        if (request->response == NULL)
-                return -ENOMEM;
-        memcpy(request->response, requests->response, length);
-        request->response_length = length;
-        request->rcode = rcode;
-        return learned_teacher_teach(requests->teacher, generation_policy(request->generation), request->cluster,
-                                     &request->query.name, told->addresses, told->address_count, ttl_s,
-                                     request_on_known, request, &request->lesson);
-}
-
-/* Teaches what the response that was just written says. Returns as dns_request_end_with_result. */
-static size_t tell_when_known(struct dns_request *request, size_t length, enum dns_rcode rcode, uint32_t ttl_s,
-                              struct dns_request **ret)
+/* Keeps the request, with the response that was just written. NULL: out of memory, or there are too many. */
+static struct dns_request *keep_with_response(struct dns_request *request, size_t length, enum dns_rcode rcode)
 {
         struct dns_request *kept = request->is_kept ? request : dns_request_keep(request);
-        int r = kept != NULL ? start_lesson(kept, length, rcode, ttl_s) : -ENOMEM;
 
-        if (r == 0 && kept->lesson != NULL) {
-                *ret = kept;
-                return 0;
+        if (kept == NULL)
+                return NULL;
+        kept->response = malloc(length);
+        if (kept->response == NULL) {
+                if (kept != request)
+                        dns_request_free(kept);
+                return NULL;
         }
-        if (kept != NULL && kept != request)
-                dns_request_free(kept);
-        if (r < 0)
+        memcpy(kept->response, request->requests->response, length);
+        kept->response_length = length;
+        kept->rcode = rcode;
+        return kept;
+}
+
+/* Ends with the response that was just written, when the lesson is over. Returns as dns_request_end_with_result. */
+static size_t tell_when_known(struct dns_request *request, struct learned_lesson *lesson, size_t length,
+                              enum dns_rcode rcode, struct dns_request **ret)
+{
+        struct dns_request *kept = keep_with_response(request, length, rcode);
+
+        if (kept == NULL) {
+                learned_lesson_cancel(lesson);
                 return dns_request_end_failed(request, REASON_NO_RESOURCES);
-        record(request, REASON_COMPLETED, rcode, request->requests->response, length); /* Learned meanwhile. */
-        return length;
+        }
+        learned_lesson_hand_to(lesson, kept);
+        kept->lesson = lesson;
+        *ret = kept;
+        return 0;
+}
+
+/* Teaches what the client is about to be told. Returns as learned_teacher_teach. */
+static int teach(const struct dns_request *request, const struct dns_told *told, uint32_t ttl_s,
+                 struct learned_lesson **ret)
+{
+        *ret = NULL;
+        if (told->address_count == 0)
+                return 0;
+        return learned_teacher_teach(request->requests->teacher, generation_policy(request->generation),
+                                     request->cluster, &request->query.name, told->addresses, told->address_count,
+                                     ttl_s, request_on_known, NULL, ret);
 }
 
 /* What the client is told of the answer. */
@@ -171,13 +181,13 @@ static size_t tell(struct dns_request *request, const struct dns_lookup_result *
         uint32_t left_s = told->answer->ttl_s > result->age_s ? told->answer->ttl_s - result->age_s : 0;
         uint32_t ttl_s = left_s > result->min_ttl_s ? left_s : result->min_ttl_s;
         size_t length = write_response(request, &response);
+        struct learned_lesson *lesson;
 
         remember(request, told, ttl_s);
-        if (told->address_count > 0 &&
-            !learned_addresses_know(requests->traffic->learned, generation_policy(request->generation),
-                                    request->cluster, &request->query.name, told->addresses, told->address_count,
-                                    ttl_s))
-                return tell_when_known(request, length, response.rcode, ttl_s, ret);
+        if (teach(request, told, ttl_s, &lesson) < 0)
+                return dns_request_end_failed(request, REASON_NO_RESOURCES);
+        if (lesson != NULL)
+                return tell_when_known(request, lesson, length, response.rcode, ret);
         record(request, REASON_COMPLETED, response.rcode, requests->response, length);
         return length;
 }

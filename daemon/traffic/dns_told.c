@@ -4,11 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "inspect/dns_name.h"
-
-#define QUESTION_END_SIZE 4 /* type and class */
-#define MESSAGE_SIZE (DNS_MESSAGE_HEADER_SIZE + DNS_NAME_MAX_SIZE + QUESTION_END_SIZE + DNS_ANSWER_MAX_BODY_SIZE)
-
 struct judgement {
         const struct policy *policy;
         const struct policy_cluster *cluster;
@@ -45,42 +40,12 @@ static bool judge_address(const struct net_address *address, void *context)
         return true;
 }
 
-static size_t put_u16(uint8_t *message, size_t length, unsigned value)
-{
-        message[length] = (uint8_t)(value >> 8);
-        message[length + 1] = (uint8_t)value;
-        return length + 2;
-}
-
-/* The answer as a server sends it: a header, the question, and the body, whose pointers fit behind any question of the name. */
-static size_t write_message(const struct dns_question *question, const struct dns_answer *answer,
-                            uint8_t message[MESSAGE_SIZE])
-{
-        unsigned flags =
-                DNS_FLAG_RESPONSE | (answer->authentic ? DNS_FLAG_AUTHENTIC_DATA : 0) | (unsigned)answer->rcode;
-        const unsigned header[] = { 0, flags, 1, answer->answer_count, answer->authority_count, 0 };
-        struct dns_name name;
-        size_t length = 0;
-
-        for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-                length = put_u16(message, length, header[i]);
-        dns_name_from_fqdn(&question->name, &name);
-        memcpy(message + length, name.bytes, name.length);
-        length = put_u16(message, length + name.length, question->type);
-        length = put_u16(message, length, DNS_CLASS_IN);
-        memcpy(message + length, answer->body, answer->body_length);
-        return length + answer->body_length;
-}
-
 static int judge_records(struct judgement *judgement, const struct dns_question *question,
                          const struct dns_answer *answer)
 {
-        uint8_t message[MESSAGE_SIZE];
-        size_t length = write_message(question, answer, message);
         struct dns_told *told = judgement->told;
 
-        switch (dns_answer_parse(message, length, &question->name, question->type, judge_address, judgement,
-                                 &told->buffer)) {
+        switch (dns_answer_filter(answer, &question->name, question->type, judge_address, judgement, &told->buffer)) {
         case DNS_ANSWER_OK:
                 told->answer = &told->buffer;
                 if (judgement->audited && !judgement->allowed)

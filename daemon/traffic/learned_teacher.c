@@ -13,7 +13,7 @@
 struct learned_lesson {
         TAILQ_ENTRY(learned_lesson) link; /* in school.lessons, then a batch's, then teacher.returned */
         struct learned_teacher *teacher;
-        learned_lesson_fn on_known; /* NULL: cancelled; the teacher's thread alone reads and writes it */
+        learned_lesson_fn on_known; /* NULL: cancelled; the teacher's thread alone reads and writes it, and context */
         void *context;
         char cluster[CLUSTER_NAME_SIZE];
         struct fqdn name;
@@ -42,6 +42,7 @@ struct learned_school {
 struct learned_teacher {
         struct learned_school *school; /* borrowed */
         struct inbox inbox;
+        size_t lesson_count; /* on their way, cancelled ones too; its thread alone reads and writes it */
 };
 
 static int inbox_open(struct inbox *inbox, struct event_base *base, event_callback_fn on_arrived, void *context)
@@ -165,6 +166,7 @@ static void on_returned(evutil_socket_t fd, short what, void *context)
         while (!TAILQ_EMPTY(&batch)) {
                 struct learned_lesson *lesson = TAILQ_FIRST(&batch);
                 TAILQ_REMOVE(&batch, lesson, link);
+                teacher->lesson_count--;
                 if (lesson->on_known != NULL)
                         lesson->on_known(lesson->known, lesson->context);
                 free(lesson);
@@ -228,6 +230,8 @@ int learned_teacher_teach(struct learned_teacher *teacher, const struct policy *
                 return 0;
         if (count > LEARNED_LESSON_MAX_ADDRESSES)
                 return -E2BIG;
+        if (teacher->lesson_count == LEARNED_TEACHER_MAX_LESSONS)
+                return -ENOBUFS;
         lesson = calloc(1, sizeof(*lesson) + count * sizeof(*addresses));
         if (lesson == NULL)
                 return -ENOMEM;
@@ -240,8 +244,14 @@ int learned_teacher_teach(struct learned_teacher *teacher, const struct policy *
         lesson->count = count;
         memcpy(lesson->addresses, addresses, count * sizeof(*addresses));
         *ret = lesson;
+        teacher->lesson_count++;
         inbox_post(&teacher->school->inbox, lesson);
         return 0;
+}
+
+void learned_lesson_hand_to(struct learned_lesson *lesson, void *context)
+{
+        lesson->context = context;
 }
 
 void learned_lesson_cancel(struct learned_lesson *lesson)

@@ -59,3 +59,11 @@ enum dns_answer_result {
  */
 enum dns_answer_result dns_answer_parse(const void *message, size_t length, const struct fqdn *name, uint16_t type,
                                         dns_address_fn permits, void *context, struct dns_answer *ret);
+
+/*
+ * Leaves out of an answer to (name, type, IN) what permits refuses now, as dns_answer_parse would have: the cache is one for
+ * all who ask, and each may be told something else. OK or FORBIDDEN, for an answer that dns_answer_parse has made; answer
+ * and ret must be different objects.
+ */
+enum dns_answer_result dns_answer_filter(const struct dns_answer *answer, const struct fqdn *name, uint16_t type,
+                                         dns_address_fn permits, void *context, struct dns_answer *ret);

@@ -27,7 +27,7 @@ struct dns_record {
 /* Reads the record at the cursor and moves behind it. The owner is not followed. On failure both are undefined. */
 MUST_CHECK bool dns_record_read(struct byte_cursor *cursor, struct dns_record *ret);
 
-/* RFC 2181 8: a TTL with the uppermost bit set counts as 0. */
+/* RFC 2181 8: a TTL with the uppermost bit set counts as 0; at most DNS_MESSAGE_MAX_TTL_S. */
 uint32_t dns_record_ttl_s(const struct dns_record *record);
 
 /* The owner name is name. False: it is not, or it is malformed. */

@@ -27,7 +27,7 @@ struct dns_told {
 
 /*
  * Judges an answer to the question for clients of the cluster. plain: all of its addresses are public and listed in it
- * (dns_lookup.h). Returns 0, or -EBADMSG: the answer cannot be read again, which no answer of dns_answer_parse is.
+ * (dns_lookup.h). Returns 0, or -EBADMSG: it is no answer that dns_answer_parse has made.
  */
 MUST_CHECK int dns_told_judge(const struct policy *policy, const struct policy_cluster *cluster,
                               const struct dns_question *question, const struct dns_answer *answer, bool plain,

@@ -15,7 +15,8 @@
 #include "policy/policy.h"
 #include "traffic/learned_addresses.h"
 
-#define LEARNED_LESSON_MAX_ADDRESSES 64 /* of one answer */
+#define LEARNED_LESSON_MAX_ADDRESSES 64   /* of one answer */
+#define LEARNED_TEACHER_MAX_LESSONS 10000 /* on their way at a time, those that were cancelled too */
 
 struct learned_school;  /* the main thread's side: takes lessons from its event loop */
 struct learned_teacher; /* one worker's side */
@@ -42,12 +43,15 @@ void learned_teacher_free(struct learned_teacher *teacher);
  * everything is known for long enough, there is nothing to wait for: *ret is NULL and on_known will not run. Otherwise
  * on_known runs once, later, never inside this call, and *ret is gone after it.
  *
- * Returns 0, -E2BIG: too many addresses, or -ENOMEM.
+ * Returns 0, -E2BIG: too many addresses, -ENOBUFS: LEARNED_TEACHER_MAX_LESSONS are on their way, or -ENOMEM.
  */
 MUST_CHECK int learned_teacher_teach(struct learned_teacher *teacher, const struct policy *policy,
                                      const struct policy_cluster *cluster, const struct fqdn *name,
                                      const struct net_address *addresses, size_t count, uint32_t ttl_s,
                                      learned_lesson_fn on_known, void *context, struct learned_lesson **ret);
+
+/* Changes the context with which on_known will run: to something that is made only when there is a lesson to wait for. */
+void learned_lesson_hand_to(struct learned_lesson *lesson, void *context);
 
 /* After this on_known will not run. What was taught stays. */
 void learned_lesson_cancel(struct learned_lesson *lesson);
