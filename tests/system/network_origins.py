@@ -10,6 +10,7 @@ ECHO = "203.0.113.222"
 ECHO_V6 = "2001:db8:f::222"
 OTHER_ECHO = "203.0.113.223"
 CHANGING_DNS = "203.0.113.54"
+IP_PKTINFO = 8  # linux/in.h; Python has no name for it before 3.14
 
 
 class UdpEcho:
@@ -41,6 +42,48 @@ class UdpEcho:
                 continue
             self.peers.append(peer[:2])
             self.socket.sendto(data, peer)
+
+
+class AnyUdpEcho:
+    """Sends back what it gets on a UDP port of whichever address of the internet, both families."""
+
+    def __init__(self, lab, port=5000):
+        self.sockets = [lab.internet.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6)]
+        v4, v6 = self.sockets
+        v4.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        v4.bind(("0.0.0.0", port))
+        v6.bind(("::", port))
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._serve, args=[item], daemon=True) for item in self.sockets]
+        for thread in self.threads:
+            thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(10)
+        for item in self.sockets:
+            item.close()
+
+    def _serve(self, served):
+        """Answers leave with the address that was asked: it came as in_pktinfo or in6_pktinfo (ip(7), ipv6(7))."""
+        served.settimeout(0.1)
+        while not self.over.is_set():
+            try:
+                data, ancillary, _, peer = served.recvmsg(65536, 128)
+            except TimeoutError:
+                continue
+            level, kind, information = ancillary[0]
+            if level == socket.IPPROTO_IP:
+                information = bytes(4) + information[8:12] + bytes(4)
+            else:
+                information = information[:16] + bytes(4)
+            served.sendmsg([data], [(level, kind, information)], 0, peer)
 
 
 class UdpClient:
