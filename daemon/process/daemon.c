@@ -37,6 +37,7 @@ struct daemon {
         const char *config_path; /* borrowed */
         struct event_base *base;
         struct event *signals[SIGNAL_COUNT];
+        struct event *reload;
         struct event *worker_ended;
         struct event *watchdog;
         struct event *drain_deadline;
@@ -233,11 +234,21 @@ static void on_tags_change(void *context)
         daemon_reload_and_tell(daemon);
 }
 
-static void on_reload_signal(evutil_socket_t signal_number, short what, void *context)
+static void on_reload(evutil_socket_t fd, short what, void *context)
 {
-        (void)signal_number;
+        (void)fd;
         (void)what;
         daemon_reload_and_tell(context);
+}
+
+/* libevent calls once for each signal; those that came while one reload ran are one further reload. */
+static void on_reload_signal(evutil_socket_t signal_number, short what, void *context)
+{
+        struct daemon *daemon = context;
+
+        (void)signal_number;
+        (void)what;
+        event_active(daemon->reload, EV_TIMEOUT, 0);
 }
 
 static void on_reopen_signal(evutil_socket_t signal_number, short what, void *context)
@@ -337,10 +348,12 @@ static int daemon_open_events(struct daemon *daemon)
                 if (daemon->signals[i] == NULL || event_add(daemon->signals[i], NULL) == -1)
                         return -ENOMEM;
         }
+        daemon->reload = event_new(daemon->base, -1, 0, on_reload, daemon);
         daemon->worker_ended = event_new(daemon->base, daemon->ended_fd, EV_READ | EV_PERSIST, on_worker_ended, daemon);
         daemon->drain_deadline = event_new(daemon->base, -1, 0, on_drain_deadline, daemon);
         daemon->watchdog = event_new(daemon->base, -1, EV_PERSIST, on_watchdog, daemon);
-        if (daemon->worker_ended == NULL || daemon->drain_deadline == NULL || daemon->watchdog == NULL)
+        if (daemon->reload == NULL || daemon->worker_ended == NULL || daemon->drain_deadline == NULL ||
+            daemon->watchdog == NULL)
                 return -ENOMEM;
         event_add(daemon->worker_ended, NULL);
         if (watchdog_ms > 0)
@@ -428,6 +441,8 @@ static void daemon_close(struct daemon *daemon)
         for (size_t i = 0; i < SIGNAL_COUNT; i++)
                 if (daemon->signals[i] != NULL)
                         event_free(daemon->signals[i]);
+        if (daemon->reload != NULL)
+                event_free(daemon->reload);
         if (daemon->worker_ended != NULL)
                 event_free(daemon->worker_ended);
         if (daemon->drain_deadline != NULL)

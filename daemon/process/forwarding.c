@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -41,6 +42,7 @@ struct forwarding {
         struct event *follow_addresses;
         struct event *sweep;
         bool without_barrier; /* and why is said */
+        char process[16];     /* this one's name, as in /proc/self/comm */
 };
 
 /* What a policy's ruleset depends on beside it. */
@@ -118,6 +120,13 @@ static int apply_barrier(struct forwarding *forwarding, const struct config *con
         return 0;
 }
 
+static void follow_in(struct forwarding *forwarding, uint64_t delay_ms)
+{
+        struct timeval delay = clock_timeval(delay_ms);
+
+        event_add(forwarding->follow_addresses, &delay);
+}
+
 /*
  * The barrier lets only marked packets pass, so the table that marks them comes before it. Learned addresses are put into the
  * sets last: libnftables would need seconds for many.
@@ -132,7 +141,10 @@ static int apply_policy(struct forwarding *forwarding, const struct policy *poli
         if (r > 0)
                 change.former = NULL;
         forwarding->applied = policy;
-        (void)learned_addresses_fill(&change); /* It logs; what is missing comes with the next answers. */
+        if (learned_addresses_fill(&change) < 0) {
+                forwarding->applied = NULL;
+                follow_in(forwarding, RETRY_MS);
+        }
         return apply_barrier(forwarding, policy_config(policy), error, error_size);
 }
 
@@ -158,8 +170,8 @@ int forwarding_apply(struct forwarding *forwarding, const struct policy *policy,
         return r;
 }
 
-/* `flush ruleset`, with which nftables.service begins and ends, takes our table along. */
-static int on_table_gone(void *context)
+/* `flush ruleset`, with which nftables.service begins and ends, takes our table along; a saved ruleset brings an old one. */
+static int on_table_harmed(void *context)
 {
         struct forwarding *forwarding = context;
         char error[ERROR_SIZE];
@@ -167,13 +179,13 @@ static int on_table_gone(void *context)
 
         forwarding->applied = NULL;
         r = forwarding_apply(forwarding, generation_policy(forwarding->generation), error, sizeof(error));
-
         if (r < 0)
-                log_error("another program removed the nftables table inet aksegressd, and traffic passes unjudged: "
-                          "cannot put it back: %s",
-                          error);
+                log_error(
+                        "another program removed or changed the nftables table inet aksegressd, and what is forwarded "
+                        "may be unjudged: cannot put it back: %s",
+                        error);
         else
-                log_warning("another program removed the nftables table inet aksegressd: put it back");
+                log_warning("another program removed or changed the nftables table inet aksegressd: put it back");
         return r;
 }
 
@@ -196,24 +208,23 @@ static int on_routing_gone(void *context)
         return steering < 0 ? steering : barrier < 0 ? barrier : 0;
 }
 
-static void follow_in(struct forwarding *forwarding, uint64_t delay_ms)
-{
-        struct timeval delay = clock_timeval(delay_ms);
-
-        event_add(forwarding->follow_addresses, &delay);
-}
-
+/* Also runs when the kernel's sets could not be filled: then everything is applied anew. */
 static void on_follow_addresses(evutil_socket_t fd, short what, void *context)
 {
         struct forwarding *forwarding = context;
+        const struct policy *policy = generation_policy(forwarding->generation);
         char error[ERROR_SIZE];
+        int r;
 
         (void)fd;
         (void)what;
-        if (apply_with_facts(forwarding, generation_policy(forwarding->generation), nftables_apply_sources, error,
-                             sizeof(error)) == 0)
+        if (forwarding->applied == policy)
+                r = apply_with_facts(forwarding, policy, nftables_apply_sources, error, sizeof(error));
+        else
+                r = forwarding_apply(forwarding, policy, error, sizeof(error));
+        if (r == 0)
                 return;
-        log_error("the kernel's source addresses do not follow the network interface: %s; trying again", error);
+        log_error("the kernel's rules do not follow: %s; trying again", error);
         follow_in(forwarding, RETRY_MS);
 }
 
@@ -436,7 +447,12 @@ static int watch_kernel(struct forwarding *forwarding, char *error, size_t error
                                                               .first_priority = SOURCE_BARRIER_PRIORITY,
                                                               .last_priority = SOURCE_BARRIER_LAST_PRIORITY };
         struct event_base *base = forwarding->shared.base;
-        int r = table_watch_new(base, "aksegressd", on_table_gone, forwarding, &forwarding->table_watch);
+        int r;
+
+        /* What the kernel will call us in its messages; workers and writers change no rules. */
+        (void)prctl(PR_GET_NAME, forwarding->process, 0, 0, 0);
+        r = table_watch_new(base, "aksegressd", forwarding->process, on_table_harmed, forwarding,
+                            &forwarding->table_watch);
 
         if (r < 0) {
                 snprintf(error, error_size, "cannot watch the nftables rules: %s", strerror(-r));

@@ -89,6 +89,12 @@ static bool is_permitted(const struct policy *policy, const struct policy_cluste
         return policy_permits_address(policy, cluster, address, 0, hint) == REASON_COMPLETED;
 }
 
+/* A name that does not fit is left out, and so is not taken over: cut, it could be another one, of another rule. */
+static const char *comment_of(const char *name)
+{
+        return strlen(name) <= SET_ELEMENTS_COMMENT_MAX ? name : NULL;
+}
+
 /* Adding. */
 
 static int reserve_pending(struct learned_addresses *learned)
@@ -259,7 +265,7 @@ static int put_into_kernel(struct learned_addresses *learned)
                 elements[i] = (struct set_element){ .set = pending->set,
                                                     .address = pending->address,
                                                     .timeout_ms = pending->element_until_ms - now_ms,
-                                                    .comment = pending->name.text };
+                                                    .comment = comment_of(pending->name.text) };
         }
         count = keep_longest(elements, count);
         refused = count;
@@ -339,7 +345,7 @@ struct takeover {
         bool lost;
 };
 
-/* The comment is the name, as far as it fits; a name that was cut is not in any rule and so is passed over. */
+/* What has no comment had a name that did not fit, or is not ours. */
 static void on_element_left(const struct set_element *element, void *context)
 {
         struct takeover *takeover = context;
@@ -453,7 +459,7 @@ static void on_missing(const char *set, const struct learned_fact *fact, void *c
         filling->elements[index] = (struct set_element){ .set = filling->sets[index],
                                                          .address = fact->address,
                                                          .timeout_ms = fact->until_ms - filling->now_ms,
-                                                         .comment = fact->name };
+                                                         .comment = comment_of(fact->name) };
         if (filling->count == SET_ELEMENTS_PER_TRANSACTION)
                 fill_now(filling);
 }

@@ -1,6 +1,9 @@
 """The daemon's nftables table among other programs that change rules."""
 
+import pytest
+
 from lab import wait_for
+from network_origins import ECHO, UdpEcho, ask
 
 
 def has_table(lab):
@@ -24,3 +27,19 @@ def test_other_tables_are_others_business(daemon, lab):
     daemon.reload()
     daemon.wait_log("reloaded")
     assert has_table(lab) and "put it back" not in daemon.log()
+
+
+def test_an_old_table_that_another_program_brings_back_is_undone(start_daemon, lab):
+    """A ruleset saved before a stricter reload, loaded after it: what the reload refused stays refused."""
+    daemon = start_daemon(lambda config: config["clusters"][0]["allow"].append(f"udp [{ECHO}]:5000"))
+    saved = lab.nva.run("nft", "list", "table", "inet", "aksegressd", check=True).stdout
+    daemon.config["clusters"][0]["allow"].pop()
+    daemon.reload()
+    with UdpEcho(lab) as echo:
+        for times, text in enumerate([f"delete table inet aksegressd\n{saved}", "flush chain inet aksegressd forward\n",
+                                      "add element inet aksegressd clusters.v4 { 198.18.4.0/24 : goto cluster.prod-weu }\n"], 1):
+            lab.nva.nft(text)
+            wait_for(lambda times=times: daemon.log().count("put it back") == times, "word of it in the log")
+            with pytest.raises(OSError):
+                ask(lab.spoke, ECHO)
+        assert echo.peers == []

@@ -19,7 +19,7 @@ struct reports {
         bool puts_back;
 };
 
-static int on_gone(void *context)
+static int on_harm(void *context)
 {
         struct reports *reports = context;
 
@@ -40,7 +40,7 @@ static struct table_watch *start(struct reports *reports)
         own_network_run("nft 'flush ruleset; add table inet watched; add table inet other; add table ip watched' 2>&1");
         reports->base = event_base_new();
         assert_non_null(reports->base);
-        assert_int_equal(table_watch_new(reports->base, "watched", on_gone, reports, &watch), 0);
+        assert_int_equal(table_watch_new(reports->base, "watched", "nft", on_harm, reports, &watch), 0);
         return watch;
 }
 
@@ -108,6 +108,35 @@ static void changes_that_leave_the_table_are_not_reported(void **state)
         stop(&reports, watch);
 }
 
+/* nft under another name, as the kernel sees it, is another program. */
+static void changes_by_another_program_are_reported(void **state)
+{
+        static const char *const changes[] = {
+                "'add chain inet watched c; add rule inet watched c accept'",
+                "flush table inet watched",
+                "'delete table inet watched; add table inet watched'", /* an old one put back */
+                "'add set inet watched s { type ipv4_addr; }; add element inet watched s { 192.0.2.1 }'",
+        };
+        struct reports reports = { 0 };
+        char command[256];
+
+        (void)state;
+        own_network_or_skip();
+        struct table_watch *watch = start(&reports);
+        for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+                snprintf(
+                        command, sizeof(command),
+                        "d=$(mktemp -d); ln -s \"$(command -v nft)\" $d/stranger; $d/stranger %s 2>&1; r=$?; rm -r $d; "
+                        "exit $r",
+                        changes[i]);
+                own_network_run(command);
+                wait_for(&reports, i + 1);
+                handle_what_is_there(&reports);
+                assert_int_equal(reports.count, i + 1);
+        }
+        stop(&reports, watch);
+}
+
 static void what_could_not_be_put_back_is_reported_again(void **state)
 {
         struct reports reports = { .failures = 1, .puts_back = true };
@@ -141,6 +170,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_table_that_is_removed_is_reported_each_time),
                 cmocka_unit_test(changes_that_leave_the_table_are_not_reported),
+                cmocka_unit_test(changes_by_another_program_are_reported),
                 cmocka_unit_test(what_could_not_be_put_back_is_reported_again),
                 cmocka_unit_test(lost_messages_are_made_up_for),
         };
