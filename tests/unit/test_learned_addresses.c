@@ -240,6 +240,26 @@ static void a_renewal_reaches_the_kernel(void **state)
         learned_addresses_free(learned);
 }
 
+/* Cut to what fits, the comment would be the name of an allowed host, and taken over as that. */
+static void a_name_that_does_not_fit_a_comment_is_not_taken_for_another(void **state)
+{
+        static const char label[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        struct policy_lab *lab = *state;
+        char name[FQDN_MAX_LENGTH + 1];
+
+        own_network_or_skip();
+        struct learned_addresses *learned = start(lab, RULES);
+        snprintf(name, sizeof(name), "%s.%s.git.com", label, label);
+        learned_lab_learn(learned, NULL, name, "203.0.113.1", 600);
+        assert_holds(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "203.0.113.1 timeout");
+        assert_lacks(ruleset_lab_list("set", "learned.tcp.22.prod.v4"), "comment");
+        learned_addresses_free(learned);
+        learned = learned_lab_new(lab->policy);
+        learned_addresses_take_over(learned);
+        assert_int_equal(learned_addresses_count(learned), 0);
+        learned_addresses_free(learned);
+}
+
 /* Names that share an address: its element stays for the one that wants it for longest, whoever comes first or last. */
 static void a_shorter_answer_of_another_name_takes_nothing_away(void **state)
 {
@@ -528,6 +548,7 @@ int main(void)
                 LAB_TEST(a_flow_to_an_address_whose_names_are_no_longer_allowed_is_refused),
                 LAB_TEST(what_is_known_for_long_enough_needs_no_learning),
                 LAB_TEST(a_renewal_reaches_the_kernel),
+                LAB_TEST(a_name_that_does_not_fit_a_comment_is_not_taken_for_another),
                 LAB_TEST(a_shorter_answer_of_another_name_takes_nothing_away),
                 LAB_TEST(a_shorter_answer_in_the_same_batch_takes_nothing_away),
                 LAB_TEST(the_next_daemon_takes_over_what_the_kernel_has),
