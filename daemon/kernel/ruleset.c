@@ -118,10 +118,10 @@ static void print_interval_set(FILE *stream, const char *name, enum network_fami
                                const struct address_ranges *ranges)
 {
         fprintf(stream,
-                "        set %s.%s {\n"
+                "        set %s {\n"
                 "                type %s_addr\n"
                 "                flags interval\n",
-                name, family_suffixes[family], family_names[family]);
+                name, family_names[family]);
         for (size_t i = 0; i < ranges->count; i++) {
                 fputs(i == 0 ? "                elements = { " : ", ", stream);
                 print_range(stream, &ranges->items[i]);
@@ -170,18 +170,17 @@ static void print_special_set(FILE *stream, const char *name, enum network_famil
         fputs(printed > 0 ? " }\n        }\n" : "        }\n", stream);
 }
 
-/* The name of a set of a service's addresses, without its family. */
+/* The name of a set of a service's addresses, "allow.udp.123.prod-weu.v4". */
 static void write_set_name(const char *kind, const struct network_service *service, const char *cluster,
-                           char name[RULESET_SET_NAME_SIZE])
+                           enum network_family family, char name[RULESET_SET_NAME_SIZE])
 {
-        snprintf(name, RULESET_SET_NAME_SIZE, "%s.%s.%s", kind, service->label, cluster);
+        snprintf(name, RULESET_SET_NAME_SIZE, "%s.%s.%s.%s", kind, service->label, cluster, family_suffixes[family]);
 }
 
 void ruleset_learned_set(const struct network_service *service, const char *cluster, int family,
                          char name[RULESET_SET_NAME_SIZE])
 {
-        snprintf(name, RULESET_SET_NAME_SIZE, "learned.%s.%s.%s", service->label, cluster,
-                 family_suffixes[family == AF_INET ? NETWORK_IPV4 : NETWORK_IPV6]);
+        write_set_name("learned", service, cluster, family == AF_INET ? NETWORK_IPV4 : NETWORK_IPV6, name);
 }
 
 static void print_learned_sets(FILE *stream, const struct network_service *service, const char *cluster)
@@ -210,10 +209,11 @@ static void print_service_sets(FILE *stream, const char *kind, const struct netw
 
         for (size_t i = 0; i < services->count; i++) {
                 const struct network_service *service = &services->items[i];
-                write_set_name(kind, service, cluster, name);
-                for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++)
+                for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++) {
+                        write_set_name(kind, service, cluster, family, name);
                         if (service->ranges[family].count > 0)
                                 print_interval_set(stream, name, family, &service->ranges[family]);
+                }
                 print_learned_sets(stream, service, cluster);
         }
 }
@@ -226,15 +226,17 @@ static void print_sets(FILE *stream, const struct policy *policy)
         print_steered_set(stream, policy);
         for (size_t family = 0; family < NETWORK_FAMILIES; family++) {
                 print_cluster_map(stream, plan, family);
-                print_interval_set(stream, "sources", family, &plan->sources[family]);
+                snprintf(name, sizeof(name), "sources.%s", family_suffixes[family]);
+                print_interval_set(stream, name, family, &plan->sources[family]);
                 print_special_set(stream, "special", family, false);
         }
         print_special_set(stream, "embedded", NETWORK_IPV6, true);
         for (size_t i = 0; i < plan->cluster_count; i++) {
                 const struct network_cluster *cluster = &plan->clusters[i];
-                snprintf(name, sizeof(name), "private.%s", cluster->name);
-                for (size_t family = 0; family < NETWORK_FAMILIES; family++)
+                for (size_t family = 0; family < NETWORK_FAMILIES; family++) {
+                        snprintf(name, sizeof(name), "private.%s.%s", cluster->name, family_suffixes[family]);
                         print_interval_set(stream, name, family, &cluster->private_destinations[family]);
+                }
                 print_service_sets(stream, "deny", &cluster->deny, cluster->name);
                 print_service_sets(stream, "allow", &cluster->allow, cluster->name);
         }
@@ -273,16 +275,15 @@ static void write_condition(char *condition, size_t size, const struct network_s
 
 static void print_deny_rules(FILE *stream, const struct network_cluster *cluster)
 {
-        char name[RULESET_SET_NAME_SIZE], set[RULESET_SET_NAME_SIZE + 4];
+        char set[RULESET_SET_NAME_SIZE];
         char condition[RULESET_SET_NAME_SIZE + PORT_SET_TEXT_SIZE + 64];
 
         for (size_t i = 0; i < cluster->deny.count; i++) {
                 const struct network_service *service = &cluster->deny.items[i];
-                write_set_name("deny", service, cluster->name, name);
                 for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++) {
                         if (service->ranges[family].count == 0)
                                 continue;
-                        snprintf(set, sizeof(set), "%s.%s", name, family_suffixes[family]);
+                        write_set_name("deny", service, cluster->name, family, set);
                         write_condition(condition, sizeof(condition), service, family, set);
                         print_judgement(stream, cluster, condition, RULESET_LOG_DENY_RULE);
                 }
@@ -300,13 +301,12 @@ static void print_allow_rule(FILE *stream, const struct network_cluster *cluster
 
 static void print_allow_rules(FILE *stream, const struct network_cluster *cluster)
 {
-        char name[RULESET_SET_NAME_SIZE], set[RULESET_SET_NAME_SIZE + 4];
+        char set[RULESET_SET_NAME_SIZE];
 
         for (size_t i = 0; i < cluster->allow.count; i++) {
                 const struct network_service *service = &cluster->allow.items[i];
-                write_set_name("allow", service, cluster->name, name);
                 for (size_t family = 0; service->forwarded && family < NETWORK_FAMILIES; family++) {
-                        snprintf(set, sizeof(set), "%s.%s", name, family_suffixes[family]);
+                        write_set_name("allow", service, cluster->name, family, set);
                         if (service->ranges[family].count > 0)
                                 print_allow_rule(stream, cluster, service, family, set);
                         ruleset_learned_set(service, cluster->name, family_numbers[family], set);

@@ -21,10 +21,6 @@
 #define BATCH_BYTES (2 * (SET_ELEMENTS_PER_TRANSACTION + 1) * MESSAGE_MAX_BYTES)
 #define SEND_BUFFER_BYTES (2 * BATCH_BYTES) /* the kernel counts its own overhead in it, too */
 
-/* Types of keys: numbers that nft(8) gives them, which the kernel only keeps. */
-#define KEY_TYPE_IPV4 7
-#define KEY_TYPE_IPV6 8
-
 struct set_elements {
         char table[SET_ELEMENTS_NAME_SIZE];
         struct mnl_socket *socket;
@@ -383,48 +379,21 @@ static int on_message(const struct nlmsghdr *header, void *context)
         return MNL_CB_OK;
 }
 
-/* To be freed by the caller, also on failure. set: NULL, all sets of the table, without their elements. */
+/* To be freed by the caller, also on failure. */
 static int read_dump(const struct set_elements *self, const char *set, struct dump *dump)
 {
         char bytes[MESSAGE_MAX_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
 
         for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-                struct nlmsghdr *header = nftnl_nlmsg_build_hdr(
-                        bytes, set == NULL ? NFT_MSG_GETSET : NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, 0);
-                mnl_attr_put_strz(header, set == NULL ? NFTA_SET_TABLE : NFTA_SET_ELEM_LIST_TABLE, self->table);
-                if (set != NULL)
-                        mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set);
+                struct nlmsghdr *header = nftnl_nlmsg_build_hdr(bytes, NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, 0);
+                mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, self->table);
+                mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set);
                 dump->length = 0;
                 int r = netlink_request(NETLINK_NETFILTER, header, on_message, dump);
                 if (r != -EINTR)
                         return r;
         }
         return -EBUSY;
-}
-
-typedef int (*each_message_fn)(const struct nlmsghdr *header, void *context);
-
-static int each_message(const struct dump *dump, each_message_fn on_each, void *context)
-{
-        int r = 0;
-
-        for (size_t at = 0; at < dump->length && r == 0;) {
-                const struct nlmsghdr *header = (const struct nlmsghdr *)(dump->bytes + at);
-                r = on_each(header, context);
-                at += MNL_ALIGN(header->nlmsg_len);
-        }
-        return r;
-}
-
-static int run_dump(const struct set_elements *self, const char *set, each_message_fn on_each, void *context)
-{
-        struct dump dump = { 0 };
-        int r = read_dump(self, set, &dump);
-
-        if (r == 0)
-                r = each_message(&dump, on_each, context);
-        free(dump.bytes);
-        return r;
 }
 
 /* Who is to be told of elements. */
@@ -477,14 +446,14 @@ static int on_item(struct nftnl_set_elem *item, void *context)
         return 0;
 }
 
-static int on_elements(const struct nlmsghdr *header, void *context)
+static int tell_elements(const struct nlmsghdr *header, struct element_reader *reader)
 {
         struct nftnl_set *set = nftnl_set_alloc();
 
         if (set == NULL)
                 return -ENOMEM;
         if (nftnl_set_elems_nlmsg_parse(header, set) == 0)
-                (void)nftnl_set_elem_foreach(set, on_item, context);
+                (void)nftnl_set_elem_foreach(set, on_item, reader);
         nftnl_set_free(set);
         return 0;
 }
@@ -493,49 +462,16 @@ int set_elements_dump(const struct set_elements *self, const char *set, set_elem
                       void *context)
 {
         struct element_reader reader = { .set = set, .on_element = on_element, .context = context };
+        struct dump dump = { 0 };
 
         if (strlen(set) >= SET_ELEMENTS_NAME_SIZE)
                 return -ENOENT;
-        return run_dump(self, set, on_elements, &reader);
-}
-
-struct set_reader {
-        set_elements_set_fn on_set;
-        void *context;
-};
-
-static void tell_set(const struct nftnl_set *set, const struct set_reader *reader)
-{
-        uint32_t flags = nftnl_set_get_u32(set, NFTNL_SET_FLAGS);
-        uint32_t type = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE);
-        struct set_elements_set described = {
-                .name = nftnl_set_get_str(set, NFTNL_SET_NAME),
-                .family = type == KEY_TYPE_IPV4   ? AF_INET
-                          : type == KEY_TYPE_IPV6 ? AF_INET6
-                                                  : AF_UNSPEC,
-                .has_timeouts = (flags & NFT_SET_TIMEOUT) != 0,
-                .has_intervals = (flags & NFT_SET_INTERVAL) != 0,
-        };
-
-        if (described.name != NULL && (flags & (NFT_SET_ANONYMOUS | NFT_SET_MAP | NFT_SET_OBJECT)) == 0)
-                reader->on_set(&described, reader->context);
-}
-
-static int on_set_message(const struct nlmsghdr *header, void *context)
-{
-        struct nftnl_set *set = nftnl_set_alloc();
-
-        if (set == NULL)
-                return -ENOMEM;
-        if (nftnl_set_nlmsg_parse(header, set) == 0)
-                tell_set(set, context);
-        nftnl_set_free(set);
-        return 0;
-}
-
-int set_elements_sets(const struct set_elements *self, set_elements_set_fn on_set, void *context)
-{
-        struct set_reader reader = { .on_set = on_set, .context = context };
-
-        return run_dump(self, NULL, on_set_message, &reader);
+        int r = read_dump(self, set, &dump);
+        for (size_t at = 0; at < dump.length && r == 0;) {
+                const struct nlmsghdr *header = (const struct nlmsghdr *)(dump.bytes + at);
+                r = tell_elements(header, &reader);
+                at += MNL_ALIGN(header->nlmsg_len);
+        }
+        free(dump.bytes);
+        return r;
 }

@@ -56,19 +56,8 @@ typedef void (*set_elements_element_fn)(const struct set_element *element, void 
  * Calls back for each element of a set of addresses after all were read (elements that are no single address are passed
  * over). In the moments in which the kernel rearranges a set that has just grown, one may be told twice or left out; nothing
  * shows that. Returns 0, -ENOENT: no such set or table, -E2BIG: more than SET_ELEMENTS_DUMP_MAX_BYTES, -EBUSY: the sets
- * changed at each of several attempts to read them; or -errno. No element has been told of then.
+ * changed at each of several attempts to read them; or -errno. No element has been told of then, unless it is
+ * -ENOMEM.
  */
 MUST_CHECK int set_elements_dump(const struct set_elements *self, const char *set, set_elements_element_fn on_element,
                                  void *context);
-
-struct set_elements_set {
-        const char *name;
-        uint8_t family;     /* AF_INET, AF_INET6; AF_UNSPEC: its keys are no addresses */
-        bool has_timeouts;  /* flags timeout */
-        bool has_intervals; /* flags interval: keys are ranges, too */
-};
-
-typedef void (*set_elements_set_fn)(const struct set_elements_set *set, void *context);
-
-/* Calls back for each named set (no map) of the table. Returns as set_elements_dump. */
-MUST_CHECK int set_elements_sets(const struct set_elements *self, set_elements_set_fn on_set, void *context);

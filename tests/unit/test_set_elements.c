@@ -310,34 +310,6 @@ static void a_dump_tells_elements_without_end_and_without_comment(void **state)
         free(told);
 }
 
-static void on_set(const struct set_elements_set *set, void *context)
-{
-        char *text = context;
-        size_t length = strlen(text);
-
-        snprintf(text + length, 512 - length, "%s %d %d %d\n", set->name,
-                 set->family == AF_INET    ? 4
-                 : set->family == AF_INET6 ? 6
-                                           : 0,
-                 set->has_timeouts, set->has_intervals);
-}
-
-static void the_sets_of_the_table_are_told_with_their_types(void **state)
-{
-        char text[512] = "";
-
-        (void)state;
-        own_network_or_skip();
-        own_network_run(TABLE);
-        own_network_run("nft 'add table inet other; add set inet other foreign { type ipv4_addr; }' 2>&1");
-        struct set_elements *elements = start(false);
-        assert_int_equal(set_elements_sets(elements, on_set, text), 0);
-        assert_string_equal(text, "four 4 1 0\nsix 6 1 0\nsmall 4 1 0\nports 0 0 1\n");
-        own_network_run("nft delete table inet t 2>&1");
-        assert_int_equal(set_elements_sets(elements, on_set, text), -ENOENT);
-        set_elements_free(elements);
-}
-
 /* Sends packets that the rules drop unless their destination is in the set; the drop is told by sendto(). */
 struct looker {
         atomic_bool stop;
@@ -483,7 +455,6 @@ int main(void)
                 cmocka_unit_test(a_table_that_is_gone_and_a_full_set_are_told),
                 cmocka_unit_test(each_of_thousands_is_put_and_told_once),
                 cmocka_unit_test(a_dump_tells_elements_without_end_and_without_comment),
-                cmocka_unit_test(the_sets_of_the_table_are_told_with_their_types),
                 cmocka_unit_test(a_lookup_never_misses_an_element_that_is_renewed),
                 cmocka_unit_test(an_element_that_ends_meanwhile_is_put_nevertheless),
                 cmocka_unit_test(a_dump_tells_what_stays_while_others_come),
