@@ -14,6 +14,9 @@ check=(python3-pytest libcmocka-dev clang libclang-rt-dev clang-format-14 cppche
 bench=(iperf3 strace squid-openssl haproxy sniproxy libnginx-mod-stream dnsperf unbound)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
 optional=(chromium)
+# systemd-resolved is unpacked where it is not installed: its package would point this machine's /etc/resolv.conf at a stub that
+# does not run. It goes with the library of the very systemd that is here; without, its tests are skipped.
+cache=/var/cache/aksegressd-tests
 
 installed() {
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -21,6 +24,31 @@ installed() {
 
 available() {
         apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+}
+
+systemd_version() {
+        dpkg-query -W -f '${Version}' systemd 2>/dev/null || true
+}
+
+# Whether there is something to unpack.
+lacks_resolved() {
+        local version
+        version=$(systemd_version)
+        [ ! -x /usr/lib/systemd/systemd-resolved ] && [ ! -x "$cache/systemd-resolved-$version" ] &&
+                apt-cache show "systemd-resolved=$version" >/dev/null 2>&1
+}
+
+unpack_resolved() {
+        local directory version
+        version=$(systemd_version)
+        directory=$(mktemp -d)
+        if (cd "$directory" && apt-get -q download "systemd-resolved=$version" && dpkg-deb -x ./*.deb .) >/dev/null 2>&1; then
+                find "$directory" -type f -path '*/lib/systemd/systemd-resolved' \
+                        -exec install -D {} "$cache/systemd-resolved-$version" \;
+        else
+                echo "systemd-resolved $version cannot be had: its tests will be skipped" >&2
+        fi
+        rm -rf "$directory"
 }
 
 needed=("${build[@]}" "${demo[@]}" "${check[@]}")
@@ -35,7 +63,7 @@ wanted=()
 for package in "${optional[@]}"; do
         installed "$package" || wanted+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ] && { [ ${#wanted[@]} -eq 0 ] || ! available "${wanted[0]}"; }; then
+if [ ${#missing[@]} -eq 0 ] && { [ ${#wanted[@]} -eq 0 ] || ! available "${wanted[0]}"; } && ! lacks_resolved; then
         exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -69,5 +97,8 @@ done
 if [ ${#missing[@]} -ne 0 ]; then
         echo "installing ${missing[*]}"
         install_packages apt-get -qy --no-install-recommends install "${missing[@]}"
+fi
+if lacks_resolved; then
+        unpack_resolved
 fi
 rm -f "$log"
