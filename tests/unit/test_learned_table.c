@@ -298,16 +298,16 @@ static void of_too_many_names_for_one_address_the_soonest_to_end_is_forgotten(vo
         put(table, 0, 0, 1, 1); /* another address */
         put_name(table, clusters[1], 0, 1);
         for (unsigned i = 0; i < LEARNED_TABLE_MAX_NAMES; i++)
-                put_name(table, clusters[0], i, 1000 + (i + 100) % LEARNED_TABLE_MAX_NAMES);
+                put_name(table, clusters[0], i, 1000 + (i + 10) % LEARNED_TABLE_MAX_NAMES);
         assert_int_equal(learned_table_count(table), LEARNED_TABLE_MAX_NAMES + 2);
         put_name(table, clusters[0], 0, 5000); /* is there: nobody goes for it */
-        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 100), 1000);
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 10), 1000);
         put_name(table, clusters[0], 1000, 4000);
         assert_int_equal(learned_table_count(table), LEARNED_TABLE_MAX_NAMES + 2);
         assert_int_equal(until_of_name(table, 1000), 4000);
         assert_int_equal(until_of_name(table, 0), 5000);
-        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 100), 0);
-        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 99), 1001);
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 10), 0);
+        assert_int_equal(until_of_name(table, LEARNED_TABLE_MAX_NAMES - 9), 1001);
         assert_int_equal(until(table, 0, 0, 1), 1);
         learned_table_free(table);
 }
