@@ -89,10 +89,10 @@ class AnyUdpEcho:
 class UdpClient:
     """A connected UDP socket in a namespace: what the network says of its packets comes back as an exception."""
 
-    def __init__(self, namespace, address, port=5000, source=None):
+    def __init__(self, namespace, address, port=5000, source=None, source_port=0):
         self.socket = namespace.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         if source is not None:
-            self.socket.bind((source, 0))
+            self.socket.bind((source, source_port))
         self.socket.settimeout(5)
         self.socket.connect((address, port))
         self.number = 0

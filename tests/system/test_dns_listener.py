@@ -1,11 +1,13 @@
 """The DNS listener, asked by real clients (dig, kdig, drill), and by sockets of the test where those cannot be made to."""
 
 import contextlib
+import itertools
 import re
 import select
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -293,28 +295,36 @@ def test_addresses_of_network_rules_are_in_the_kernel_before_the_answer(serve, l
 
 
 class Asker(threading.Thread):
-    """Asks over UDP, one query after the other, until it is told to stop; counts what did not come back as it should."""
+    """Asks over UDP, one query after the other, until it is told to stop; counts what did not come back as it should.
 
-    def __init__(self, lab):
+    names: one for each query; by default a few that are soon in the cache.
+    """
+
+    KNOWN = ["first.allowed.example", "second.allowed.example", "nowhere.allowed.example"]
+
+    def __init__(self, lab, names=None):
         super().__init__(daemon=True)
+        self.names = names or itertools.cycle(self.KNOWN)
         self.socket = lab.spoke.socket(kind=socket.SOCK_DGRAM)
         self.socket.settimeout(5)
         self.socket.connect((V4, 53))
         self.stopping = threading.Event()
         self.asked = 0
         self.wrong = []
+        self.longest_s = 0
 
     def run(self):
-        names = ["first.allowed.example", "second.allowed.example", "nowhere.allowed.example"]
         while not self.stopping.is_set():
             number = self.asked % 65536
-            self.socket.send(query(number, names[self.asked % 3]))
+            began = time.monotonic()
+            self.socket.send(query(number, next(self.names)))
             try:
                 reply = self.socket.recv(512)
             except TimeoutError:
                 reply = b""
             if reply[:2] != struct.pack("!H", number) or reply[3] & 15 not in (0, 3):
                 self.wrong.append((number, reply))
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
             self.asked += 1
 
     def stop(self):
@@ -339,6 +349,30 @@ def test_reloading_loses_no_query(serve, lab):
     assert [asker.wrong for asker in askers] == [[]] * 4
     asked = sum(asker.asked for asker in askers) + 5
     wait_for(lambda: len(daemon.matching(event="query")) == asked, f"{asked} records")
+
+
+def test_reading_a_long_list_keeps_no_query_waiting(serve, lab):
+    """While the main thread reads a file of 300,000 rules again and again, workers go on answering, from the cache and from servers."""
+    path = lab.directory / "long-list.txt"
+    path.write_text("".join(f"host-{number}.listed.example\n" for number in range(300000)))
+    daemon = serve(allow=["https *.allowed.example:443", f"file:{path}"])
+    askers = [Asker(lab, names) for names in (None, None, *((f"new-{number}-{client}.allowed.example" for number in itertools.count())
+                                                            for client in range(2)))]
+    with contextlib.ExitStack() as stack:
+        for asker in askers:
+            stack.callback(asker.stop)
+            asker.start()
+        for step in range(3):
+            with open(path, "a") as stream:
+                stream.write(f"step-{step}.listed.example\n")
+            assert Dig(lab, V4, f"step-{step}.listed.example").status == "REFUSED"
+            before = [asker.asked for asker in askers]
+            daemon.reload(timeout=60)
+            answered = [asker.asked - count for asker, count in zip(askers, before)]
+            assert Dig(lab, V4, f"step-{step}.listed.example").status == "NXDOMAIN"
+            assert min(answered) > 50, f"{answered} answers during the reload"
+    assert [asker.wrong for asker in askers] == [[]] * 4
+    assert max(asker.longest_s for asker in askers) < 2, "longer than timeouts.resolve"
 
 
 def test_draining_answers_what_was_asked(serve, lab):

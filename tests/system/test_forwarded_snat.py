@@ -128,3 +128,26 @@ def test_each_cluster_has_its_own_pool(start_daemon, lab):
         ask(lab.dev, ECHO)
     assert echo.peers[0][0] in POOL_V4[:3]
     assert echo.peers[1][0] == "198.18.2.15"
+
+
+@FAMILIES
+def test_clients_with_one_source_port_share_a_pool_address(start_daemon, lab, family):
+    """Three clients of the same port to the same server from one address: each has a port of its own outside, and its own answers."""
+    pool_address, prefix = {4: (POOL_V4[0], "198.18.1.1"), 6: (POOL_V6[0], "2001:db8:1::1")}[family]
+    start_daemon(pool(pool_address))
+    with contextlib.ExitStack() as stack:
+        if family == 6:
+            for number in (1, 2):
+                lab.spoke.batch(f"address add {prefix}{number}/64 dev eth0 nodad")
+                stack.callback(lab.spoke.batch, f"address delete {prefix}{number}/64 dev eth0")
+        echo = stack.enter_context(UdpEcho(lab, ECHO_OF[family]))
+        clients = [stack.enter_context(UdpClient(lab.spoke, ECHO_OF[family], source=f"{prefix}{number}", source_port=40000))
+                   for number in range(3)]
+        for number, client in enumerate(clients):
+            client.number = 100 * number  # no two packets are the same
+        for _ in range(3):
+            for client in clients:
+                client.ask()
+    assert {address for address, _ in echo.peers} == {pool_address}
+    assert len({port for _, port in echo.peers}) == 3
+    assert echo.peers[:3] == echo.peers[3:6] == echo.peers[6:], "a client's flow changed its port"
