@@ -138,7 +138,7 @@ tsan:
 bench:
 	@bash tests/deps.sh bench
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all bench-programs
-	@set -e; [ -n '$(PARTS)' ] || for bench in $(BENCHES); do $$bench; done
+	@set -e; [ -n '$(PARTS)' ] || { for bench in $(BENCHES); do $$bench; done; BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench_forwarding.py; }
 	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench_system.py $(PARTS)
 
 bench-programs: $(BENCHES) $(LOADS)
