@@ -148,8 +148,9 @@ static void the_dns_filter_is_a_cluster_s_own_mode(void **state)
         assert_int_equal(query_from(lab, "10.2.0.1", "no.com").action, POLICY_ALLOW);
         assert_int_equal(query_from(lab, "10.2.0.1", "no.com").reason, REASON_COMPLETED);
         assert_null(query_from(lab, "10.2.0.1", "no.com").rule_file);
-        assert_int_equal(query_from(lab, "10.3.0.1", "no.com").action, POLICY_DENY); /* mode is for connections */
-        assert_int_equal(query_from(lab, "10.3.0.1", "mcr.microsoft.com").action, POLICY_DENY);
+        /* Mode audit refuses nothing, a name no more than a connection. */
+        assert_int_equal(query_from(lab, "10.3.0.1", "no.com").action, POLICY_AUDIT);
+        assert_int_equal(query_from(lab, "10.3.0.1", "mcr.microsoft.com").action, POLICY_AUDIT);
         assert_int_equal(query_from(lab, "10.3.0.1", "mcr.microsoft.com").reason, REASON_DENY_RULE);
 }
 
