@@ -160,6 +160,7 @@ static int format_message(const struct set_elements *self, const struct set_elem
 struct transaction {
         const struct set_element *elements;
         size_t count;
+        bool removes;                               /* and otherwise puts */
         bool present[SET_ELEMENTS_PER_TRANSACTION]; /* to be deleted first */
         uint32_t sequence;                          /* of the message that begins it; then two for each element */
         size_t length;                              /* bytes */
@@ -168,19 +169,19 @@ struct transaction {
         bool answered;
 };
 
-static uint32_t delete_sequence(const struct transaction *transaction, size_t index)
+static uint32_t first_sequence(const struct transaction *transaction, size_t index)
 {
         return transaction->sequence + 1 + 2 * (uint32_t)index;
 }
 
-static uint32_t add_sequence(const struct transaction *transaction, size_t index)
+static uint32_t second_sequence(const struct transaction *transaction, size_t index)
 {
         return transaction->sequence + 2 + 2 * (uint32_t)index;
 }
 
 static uint32_t last_sequence(const struct transaction *transaction)
 {
-        return add_sequence(transaction, transaction->count - 1);
+        return second_sequence(transaction, transaction->count - 1);
 }
 
 static int append(struct set_elements *self, struct transaction *transaction, size_t index, uint16_t type,
@@ -195,9 +196,21 @@ static int append(struct set_elements *self, struct transaction *transaction, si
 }
 
 /*
- * An element's deletion is followed by its addition at once: the kernel puts the new generation of the table into force in
- * one step and then takes away and adds in this order.
+ * The one or two messages about an element. To put it, its deletion is followed by its addition at once: the kernel puts the
+ * new generation of the table into force in one step and then takes away and adds in this order. To remove it, it is added
+ * first, which keeps the deletion from failing where it has just run out. Returns the length of the last one, or -Exxx.
  */
+static int append_messages(struct set_elements *self, struct transaction *transaction, size_t index)
+{
+        uint16_t first = transaction->removes ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM;
+        uint16_t second = transaction->removes ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
+        int r = 0;
+
+        if (transaction->removes || transaction->present[index])
+                r = append(self, transaction, index, first, first_sequence(transaction, index));
+        return r < 0 ? r : append(self, transaction, index, second, second_sequence(transaction, index));
+}
+
 static int format_transaction(struct set_elements *self, struct transaction *transaction)
 {
         size_t last = 0;
@@ -206,12 +219,7 @@ static int format_transaction(struct set_elements *self, struct transaction *tra
         self->sequence = last_sequence(transaction) + 1;
         transaction->length = nftnl_batch_begin(self->batch, transaction->sequence)->nlmsg_len;
         for (size_t i = 0; i < transaction->count; i++) {
-                int r = 0;
-                if (transaction->present[i])
-                        r = append(self, transaction, i, NFT_MSG_DELSETELEM, delete_sequence(transaction, i));
-                if (r < 0)
-                        return r;
-                r = append(self, transaction, i, NFT_MSG_NEWSETELEM, add_sequence(transaction, i));
+                int r = append_messages(self, transaction, i);
                 if (r < 0)
                         return r;
                 last = transaction->length - (size_t)r;
@@ -289,8 +297,8 @@ static int find_present(struct set_elements *self, struct transaction *transacti
 /* An element may end or be deleted by others between the look and the transaction. */
 static bool deletion_was_late(const struct transaction *transaction)
 {
-        return transaction->error == -ENOENT && transaction->refused != transaction->sequence &&
-               (transaction->refused - transaction->sequence) % 2 == 1;
+        return !transaction->removes && transaction->error == -ENOENT &&
+               transaction->refused != transaction->sequence && (transaction->refused - transaction->sequence) % 2 == 1;
 }
 
 static int run_transaction(struct set_elements *self, struct transaction *transaction)
@@ -298,7 +306,7 @@ static int run_transaction(struct set_elements *self, struct transaction *transa
         int r = 0;
 
         for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-                if (!self->renews_in_place)
+                if (!transaction->removes && !self->renews_in_place)
                         r = find_present(self, transaction);
                 if (r == 0)
                         r = format_transaction(self, transaction);
@@ -332,7 +340,8 @@ static int check(const struct set_element *elements, size_t count, size_t *reter
         return 0;
 }
 
-int set_elements_put(struct set_elements *self, const struct set_element *elements, size_t count, size_t *reterr_index)
+static int change(struct set_elements *self, const struct set_element *elements, size_t count, bool removes,
+                  size_t *reterr_index)
 {
         int r = check(elements, count, reterr_index);
 
@@ -341,6 +350,7 @@ int set_elements_put(struct set_elements *self, const struct set_element *elemen
                 struct transaction transaction = {
                         .elements = elements + done,
                         .count = left < SET_ELEMENTS_PER_TRANSACTION ? left : SET_ELEMENTS_PER_TRANSACTION,
+                        .removes = removes,
                 };
                 r = run_transaction(self, &transaction);
                 if (r < 0) {
@@ -349,6 +359,17 @@ int set_elements_put(struct set_elements *self, const struct set_element *elemen
                 }
         }
         return r;
+}
+
+int set_elements_put(struct set_elements *self, const struct set_element *elements, size_t count, size_t *reterr_index)
+{
+        return change(self, elements, count, false, reterr_index);
+}
+
+int set_elements_remove(struct set_elements *self, const struct set_element *elements, size_t count,
+                        size_t *reterr_index)
+{
+        return change(self, elements, count, true, reterr_index);
 }
 
 /* Messages of a dump, one after the other, kept until it is known that nothing changed meanwhile. */

@@ -49,6 +49,13 @@ void set_elements_free(struct set_elements *self);
 MUST_CHECK int set_elements_put(struct set_elements *self, const struct set_element *elements, size_t count,
                                 size_t *reterr_index);
 
+/*
+ * Removes elements, as set_elements_put in its arguments, transactions and errors. Those that are not there do no harm; a set
+ * has to have room for one of them.
+ */
+MUST_CHECK int set_elements_remove(struct set_elements *self, const struct set_element *elements, size_t count,
+                                   size_t *reterr_index);
+
 /* element: timeout_ms is what remains, 0 if it has no end; a comment of "" is none. Everything is valid during the call. */
 typedef void (*set_elements_element_fn)(const struct set_element *element, void *context);
 

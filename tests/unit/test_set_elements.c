@@ -128,6 +128,36 @@ static void an_element_that_is_there_gets_its_whole_timeout_again(void **state)
         }
 }
 
+static void what_is_removed_is_gone_and_nothing_else(void **state)
+{
+        const struct set_element items[] = {
+                element_of("four", "192.0.2.7", HOUR_MS, "gone"),
+                element_of("four", "192.0.2.99", HOUR_MS, "was never there"),
+                element_of("six", "2001:db8::7", HOUR_MS, NULL),
+                element_of("four", "192.0.2.7", HOUR_MS, "twice"),
+                element_of("absent", "192.0.2.8", HOUR_MS, NULL),
+        };
+        size_t refused = 99;
+
+        (void)state;
+        own_network_or_skip();
+        for (int old_kernel = 0; old_kernel <= 1; old_kernel++) {
+                own_network_run(TABLE);
+                own_network_run("nft 'add element inet t four { 192.0.2.7 timeout 2h, 192.0.2.8 timeout 2h };"
+                                " add element inet t six { 2001:db8::7, 2001:db8::8 timeout 2h }' 2>&1");
+                struct set_elements *elements = start(old_kernel == 1);
+                assert_int_equal(set_elements_remove(elements, items, ARRAY_SIZE(items), &refused), -ENOENT);
+                assert_int_equal(refused, ARRAY_SIZE(items) - 1);
+                assert_true(lists("four", "192.0.2.7")); /* One transaction, of which nothing happened. */
+                assert_int_equal(set_elements_remove(elements, items, ARRAY_SIZE(items) - 1, &refused), 0);
+                assert_true(lists("four", "elements = { 192.0.2.8 timeout 2h expires 1h59m"));
+                assert_false(lists("four", "192.0.2.7") || lists("four", "192.0.2.99"));
+                assert_true(lists("six", "elements = { 2001:db8::8 timeout 2h expires 1h59m"));
+                assert_false(lists("six", "2001:db8::7"));
+                set_elements_free(elements);
+        }
+}
+
 static void an_element_may_be_put_twice_at_once(void **state)
 {
         (void)state;
@@ -450,6 +480,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(nft_lists_what_was_put_with_timeout_and_comment),
                 cmocka_unit_test(an_element_that_is_there_gets_its_whole_timeout_again),
+                cmocka_unit_test(what_is_removed_is_gone_and_nothing_else),
                 cmocka_unit_test(an_element_may_be_put_twice_at_once),
                 cmocka_unit_test(a_refusal_names_the_element_and_leaves_all_as_it_was),
                 cmocka_unit_test(a_table_that_is_gone_and_a_full_set_are_told),
