@@ -45,10 +45,18 @@ struct forwarding {
         char process[16];     /* this one's name, as in /proc/self/comm */
 };
 
+/* How learned addresses go that a new policy's sets are not to have. */
+enum stale {
+        STALE_AT_ONCE = 0, /* few: within the transaction */
+        STALE_AFTERWARDS,  /* many */
+        STALE_WITH_ALL,    /* who knows which: their sets are emptied, and filled again */
+};
+
 /* What a policy's ruleset depends on beside it. */
 struct facts {
-        struct learned_change change;
+        const struct learned_change *change;
         const struct address_watch *address_watch;
+        enum stale stale;
 };
 
 static bool is_present(const struct net_address *address, void *context)
@@ -62,24 +70,45 @@ static void each_stale(ruleset_element_fn on_element, void *sink, void *context)
 {
         const struct facts *facts = context;
 
-        learned_addresses_each_stale(on_element, sink, &facts->change);
+        if (facts->stale == STALE_AT_ONCE)
+                learned_addresses_each_stale(on_element, sink, facts->change);
 }
 
-typedef int (*apply_fn)(const struct policy *policy, const struct ruleset_facts *facts, char *error, size_t error_size);
-
-/* Returns as apply does. */
-static int apply_with_facts(const struct forwarding *forwarding, const struct policy *policy, apply_fn apply,
-                            char *error, size_t error_size)
+/* Returns as nftables_apply does. */
+static int apply_table(const struct forwarding *forwarding, const struct learned_change *change, enum stale stale,
+                       char *error, size_t error_size)
 {
-        struct facts facts = { .change = { forwarding->learned, forwarding->applied, policy },
-                               .address_watch = forwarding->shared.address_watch };
-        bool keeps_learned = forwarding->applied != NULL &&
-                             learned_addresses_count_stale(&facts.change) <= LEARNED_ADDRESSES_MAX_STALE;
+        struct facts facts = { .change = change, .address_watch = forwarding->shared.address_watch, .stale = stale };
         const struct ruleset_facts ruleset_facts = { .is_present = is_present,
-                                                     .each_stale = keeps_learned ? each_stale : NULL,
+                                                     .each_stale = stale == STALE_WITH_ALL ? NULL : each_stale,
                                                      .context = &facts };
 
-        return apply(policy, &ruleset_facts, error, error_size);
+        return nftables_apply(change->policy, &ruleset_facts, error, error_size);
+}
+
+static enum stale how_stale_goes(const struct learned_change *change)
+{
+        size_t count = change->former == NULL ? SIZE_MAX : learned_addresses_count_stale(change);
+
+        if (count == SIZE_MAX)
+                return STALE_WITH_ALL;
+        return count <= LEARNED_ADDRESSES_MAX_STALE ? STALE_AT_ONCE : STALE_AFTERWARDS;
+}
+
+/*
+ * Many do not go by emptying their sets: until these were filled again, clients would be refused at other addresses, which
+ * they have been told of. Flows to them that begin before they are gone are judged with the rest. Returns as nftables_apply.
+ */
+static int apply_change(struct forwarding *forwarding, const struct learned_change *change, char *error,
+                        size_t error_size)
+{
+        enum stale stale = how_stale_goes(change);
+        int r = apply_table(forwarding, change, stale, error, error_size);
+
+        if (r != 0 || stale != STALE_AFTERWARDS || learned_addresses_remove_stale(change) == 0)
+                return r;
+        forwarding->applied = NULL; /* until it is known again what the sets have */
+        return apply_table(forwarding, change, STALE_WITH_ALL, error, error_size);
 }
 
 /* Every cluster's sources. NULL: out of memory. */
@@ -134,7 +163,7 @@ static void follow_in(struct forwarding *forwarding, uint64_t delay_ms)
 static int apply_policy(struct forwarding *forwarding, const struct policy *policy, char *error, size_t error_size)
 {
         struct learned_change change = { forwarding->learned, forwarding->applied, policy };
-        int r = apply_with_facts(forwarding, policy, nftables_apply, error, error_size);
+        int r = apply_change(forwarding, &change, error, error_size);
 
         if (r < 0)
                 return r;
@@ -208,6 +237,15 @@ static int on_routing_gone(void *context)
         return steering < 0 ? steering : barrier < 0 ? barrier : 0;
 }
 
+static int apply_sources(const struct forwarding *forwarding, const struct policy *policy, char *error,
+                         size_t error_size)
+{
+        struct facts facts = { .address_watch = forwarding->shared.address_watch };
+        const struct ruleset_facts ruleset_facts = { .is_present = is_present, .context = &facts };
+
+        return nftables_apply_sources(policy, &ruleset_facts, error, error_size);
+}
+
 /* Also runs when the kernel's sets could not be filled: then everything is applied anew. */
 static void on_follow_addresses(evutil_socket_t fd, short what, void *context)
 {
@@ -219,7 +257,7 @@ static void on_follow_addresses(evutil_socket_t fd, short what, void *context)
         (void)fd;
         (void)what;
         if (forwarding->applied == policy)
-                r = apply_with_facts(forwarding, policy, nftables_apply_sources, error, sizeof(error));
+                r = apply_sources(forwarding, policy, error, sizeof(error));
         else
                 r = forwarding_apply(forwarding, policy, error, sizeof(error));
         if (r == 0)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "kernel/set_elements.h"
 #include "policy/network_plan.h"
+#include "traffic/learned_filling.h"
 #include "traffic/learned_sets.h"
 #include "traffic/learned_table.h"
 
@@ -87,12 +88,6 @@ static bool is_permitted(const struct policy *policy, const struct policy_cluste
         char hint[POLICY_HINT_SIZE];
 
         return policy_permits_address(policy, cluster, address, 0, hint) == REASON_COMPLETED;
-}
-
-/* A name that does not fit is left out, and so is not taken over: cut, it could be another one, of another rule. */
-static const char *comment_of(const char *name)
-{
-        return strlen(name) <= SET_ELEMENTS_COMMENT_MAX ? name : NULL;
 }
 
 /* Adding. */
@@ -265,7 +260,7 @@ static int put_into_kernel(struct learned_addresses *learned)
                 elements[i] = (struct set_element){ .set = pending->set,
                                                     .address = pending->address,
                                                     .timeout_ms = pending->element_until_ms - now_ms,
-                                                    .comment = comment_of(pending->name.text) };
+                                                    .comment = learned_filling_comment(pending->name.text) };
         }
         count = keep_longest(elements, count);
         refused = count;
@@ -427,63 +422,29 @@ size_t learned_addresses_count_stale(const struct learned_change *change)
         return telling.count;
 }
 
-/* Elements on their way into the kernel, some at a time. */
-struct filling {
-        struct learned_addresses *learned;
-        uint64_t now_ms;
-        size_t count;
-        struct set_element elements[SET_ELEMENTS_PER_TRANSACTION];
-        char sets[SET_ELEMENTS_PER_TRANSACTION][RULESET_SET_NAME_SIZE];
-        int result;
-};
-
-static void fill_now(struct filling *filling)
-{
-        size_t refused;
-        int r = filling->count == 0
-                        ? 0
-                        : set_elements_put(filling->learned->elements, filling->elements, filling->count, &refused);
-
-        filling->count = 0;
-        if (r < 0)
-                filling->result = r;
-}
-
-/* The texts of a fact stay while the table is walked; commits, which change it, are this thread's. */
-static void on_missing(const char *set, const struct learned_fact *fact, void *context)
-{
-        struct filling *filling = context;
-        size_t index = filling->count++;
-
-        memcpy(filling->sets[index], set, strlen(set) + 1);
-        filling->elements[index] = (struct set_element){ .set = filling->sets[index],
-                                                         .address = fact->address,
-                                                         .timeout_ms = fact->until_ms - filling->now_ms,
-                                                         .comment = comment_of(fact->name) };
-        if (filling->count == SET_ELEMENTS_PER_TRANSACTION)
-                fill_now(filling);
-}
-
 int learned_addresses_fill(const struct learned_change *change)
 {
-        struct filling *filling = calloc(1, sizeof(*filling));
-        int r = -ENOMEM;
+        struct learned_addresses *learned = change->learned;
 
         if (change->former == NULL)
-                change->learned->kernel_has_more = false;
-        if (filling != NULL) {
-                filling->learned = change->learned;
-                filling->now_ms = clock_monotonic_ms();
-                learned_sets_each_new(change->learned->table, change->former, change->policy, filling->now_ms,
-                                      on_missing, filling);
-                fill_now(filling);
-                r = filling->result;
-        }
-        free(filling);
+                learned->kernel_has_more = false;
+        int r = learned_filling_put_new(learned->elements, learned->table, change->former, change->policy);
         if (r < 0)
                 log_error("learned addresses could not all be put back into the kernel's sets: %s; they come with the "
                           "next answers",
                           strerror(-r));
+        return r;
+}
+
+int learned_addresses_remove_stale(const struct learned_change *change)
+{
+        int r = learned_filling_remove_stale(change->learned->elements, change->learned->table, change->former,
+                                             change->policy);
+
+        if (r < 0)
+                log_warning("learned addresses that are no longer allowed could not all be removed from the kernel's "
+                            "sets: %s; emptying them",
+                            strerror(-r));
         return r;
 }
 

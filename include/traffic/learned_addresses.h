@@ -71,7 +71,7 @@ void learned_addresses_sweep(struct learned_addresses *learned);
 
 /*
  * What of the sets must go when the kernel changes from one policy to another, for ruleset_facts.each_stale (whose context
- * this is); more than LEARNED_ADDRESSES_MAX_STALE are better emptied and filled again.
+ * this is). More than LEARNED_ADDRESSES_MAX_STALE would take libnftables long: learned_addresses_remove_stale.
  */
 #define LEARNED_ADDRESSES_MAX_STALE 2000
 struct learned_change {
@@ -80,7 +80,15 @@ struct learned_change {
         const struct policy *policy;
 };
 void learned_addresses_each_stale(ruleset_element_fn on_element, void *sink, const struct learned_change *change);
+
+/* SIZE_MAX: the kernel may have more than is known here, so that the sets are to be emptied. */
 size_t learned_addresses_count_stale(const struct learned_change *change);
+
+/*
+ * When the kernel has the policy's sets, and in them still what must go: removes that, in batches. Returns 0 or -Exxx
+ * (logged): some of it is still there.
+ */
+MUST_CHECK int learned_addresses_remove_stale(const struct learned_change *change);
 
 /*
  * When the kernel has the policy's sets: fills in what they lack, which is all that is known where former is NULL (they are

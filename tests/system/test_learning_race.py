@@ -1,6 +1,7 @@
 """Whether the kernel has an address of a network rule's name before the client that asked for it has the answer."""
 
 import ipaddress
+import itertools
 import socket
 import threading
 
@@ -24,6 +25,7 @@ MORE = ipaddress.ip_network("198.51.100.0/24")
 V4_ADDRESSES = [str(address) for network in (NETWORK, MORE) for address in network.hosts() if str(address) != "203.0.113.250"]
 V6_ADDRESSES = [f"2001:db8:f::5:{number:x}" for number in range(1, len(V4_ADDRESSES) + 1)]
 NAMES = {f"pod-{number}.race.example": list(pair) for number, pair in enumerate(zip(V4_ADDRESSES, V6_ADDRESSES))}
+STAYING = {"pod.stays.example": NAMES["pod-0.race.example"]}
 
 
 def rules(config):
@@ -50,7 +52,10 @@ def fill_sets(lab):
 
 
 class Racer(threading.Thread):
-    """Asks for one name after the other, and sends a packet to its address as soon as that is there; ends when one is lost."""
+    """Asks for one name after the other, and sends a packet to its address as soon as that is there; ends when one is lost.
+
+    over: to be set where the questions have no end.
+    """
 
     def __init__(self, lab, questions):
         super().__init__(daemon=True)
@@ -58,6 +63,7 @@ class Racer(threading.Thread):
         self.questions = questions
         self.reached = []
         self.lost = []
+        self.over = threading.Event()
         self.dns = lab.spoke.socket(kind=socket.SOCK_DGRAM)
         self.dns.settimeout(PATIENCE_S)
         self.dns.connect((V4, 53))
@@ -65,6 +71,8 @@ class Racer(threading.Thread):
     def run(self):
         with self.dns:
             for number, (name, family) in enumerate(self.questions):
+                if self.over.is_set():
+                    return
                 with self.lab.spoke.socket(family, socket.SOCK_DGRAM) as client:
                     client.settimeout(5)
                     try:
@@ -75,7 +83,7 @@ class Racer(threading.Thread):
 
     def race(self, client, number, name, family):
         """Returns the address, which is the last thing in a response without EDNS; a response without one is another length."""
-        asked = query(number, name, TYPES[family])
+        asked = query(number % 65536, name, TYPES[family])
         self.dns.send(asked)
         response = self.dns.recv(512)
         client.connect((socket.inet_ntop(family, response[len(asked) + RECORD_HEAD_BYTES:]), PORT))
@@ -89,11 +97,11 @@ class Racer(threading.Thread):
 @pytest.fixture
 def crowded(start_daemon, lab):
     """A daemon that has taken over the crowd, in an internet where every name is and every address answers."""
-    start_daemon(rules).check_and_stop()
-    fill_sets(lab)
     lab.internet.batch(f"route replace local {MORE} dev lo")
     try:
-        with ChangingDns(lab, NAMES, ttl_s=30), AnyUdpEcho(lab, PORT):
+        with ChangingDns(lab, {**NAMES, **STAYING}, ttl_s=30), AnyUdpEcho(lab, PORT):
+            start_daemon(rules).check_and_stop()
+            fill_sets(lab)
             yield start_daemon(rules)
     finally:
         lab.internet.batch(f"route delete local {MORE} dev lo")
@@ -127,3 +135,22 @@ def test_an_answer_never_comes_before_its_address_is_known(crowded, lab):
         for family, new in ((4, V4_ADDRESSES), (6, V6_ADDRESSES)):
             elements = held[f"learned.udp.{port}.prod-weu.v{family}"]
             assert {Element(element).address for element in elements} == set(new) | set(crowd(family))
+
+
+def test_a_known_address_is_reachable_through_a_reload_that_forgets_many(crowded, lab):
+    """The rule of 40,000 addresses goes in a reload: one of another name in the same set is let in all the while."""
+    crowded.config["clusters"][0]["allow"] += [f"udp *.stays.example:{PORT}"]
+    crowded.reload(timeout=PATIENCE_S)
+    racer = Racer(lab, itertools.repeat(("pod.stays.example", socket.AF_INET)))
+    racer.start()
+    wait_for(lambda: racer.lost or len(racer.reached) > 100, "100 answers", PATIENCE_S)
+    crowded.config["clusters"][0]["allow"] = [f"udp *.stays.example:{PORT}"]
+    crowded.reload(timeout=PATIENCE_S)
+    reached = len(racer.reached)
+    wait_for(lambda: racer.lost or len(racer.reached) > reached + 100, "100 answers after the reload", PATIENCE_S)
+    racer.over.set()
+    racer.join(PATIENCE_S)
+    assert racer.lost == []
+    elements = {family: [Element(element).address for element in sets(lab)[f"learned.udp.{PORT}.prod-weu.v{family}"]] for family in (4, 6)}
+    assert elements == {4: [STAYING["pod.stays.example"][0]], 6: []}
+    assert "learned addresses" not in crowded.log()
