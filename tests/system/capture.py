@@ -21,7 +21,6 @@ class Capture:
         self.process = namespace.start(f"capture-{namespace.role}", "tcpdump", "-i", interface, "-n", "-p", "-U", "-Z", "root",
                                        "--immediate-mode", "-w", self.path, expression)
         wait_for(lambda: "listening on" in self.process.output(), "tcpdump")
-        self.begin = len(self.process.output())
 
     def __enter__(self):
         return self
@@ -31,8 +30,15 @@ class Capture:
             self.process.stop(signal.SIGINT)
             self.lab.processes.remove(self.process)
 
+    def has_read_all(self):
+        """Asks how many packets tcpdump has read, and the kernel given; what is unread when it ends would be missed."""
+        self.process.popen.send_signal(signal.SIGUSR1)
+        counts = re.findall(r"(\d+) packets? captured, (\d+) packets? received by filter", self.process.output())
+        return bool(counts) and int(counts[-1][0]) >= int(counts[-1][1])
+
     def packets(self):
         """Ends the capture; what it has seen, one line a packet."""
+        wait_for(self.has_read_all, "tcpdump to read what it has been given")
         self.__exit__()
         output = self.process.output()
         assert re.findall(r"(\d+) packets? dropped by kernel", output)[-1] == "0", output

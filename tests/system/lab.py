@@ -61,6 +61,7 @@ class Process:
     def __init__(self, argv, log, keep=False, stdin=subprocess.DEVNULL, **options):
         self.log = log
         with open(log, "ab") as stream:
+            self.begin = stream.tell()
             self.popen = subprocess.Popen(argv, stdin=stdin, stdout=stream, stderr=stream,
                                           start_new_session=True,
                                           preexec_fn=None if keep else die_with_parent, **options)
@@ -80,7 +81,8 @@ class Process:
             return self.popen.wait()
 
     def output(self):
-        return pathlib.Path(self.log).read_text(errors="replace")
+        """What it has written, without what an earlier one of the same name did."""
+        return pathlib.Path(self.log).read_bytes()[self.begin:].decode(errors="replace")
 
 
 class Namespace:
