@@ -42,9 +42,11 @@ def pytest(*paths):
 
 
 def system(build):
-    # What the boot tests install is built without sanitizers.
-    without = [] if build == "build" else ["--ignore", "tests/system/test_boot.py"]
-    return pytest("--rootdir", "tests/system", *without, "tests/system"), {"BUILD": build}
+    if build == "build":
+        return pytest("--rootdir", "tests/system", "tests/system"), {"BUILD": build}
+    # What the boot tests install is built without sanitizers, which also make a reload several times as long.
+    return (pytest("--rootdir", "tests/system", "--ignore", "tests/system/test_boot.py", "tests/system"),
+            {"BUILD": build, "RELOADS": "300"})
 
 
 def build_of(*step):
