@@ -490,6 +490,7 @@ def test_not_proxied(provoke, client, lab):
         wait_for(lambda: refuses(client), "refusal")
         daemon.expect_one_record(reason="not-proxied")
     daemon.finish()
+    assert [record["reason"] for record in daemon.records() if record.get("action") == "allow"] == ["completed"]
 
 
 def refuses(client):
