@@ -53,8 +53,63 @@ static size_t utf8_sequence(const uint8_t bytes[UTF8_MAX_LENGTH])
         return length;
 }
 
+void text_builder_replacement(struct text_builder *builder)
+{
+        text_builder_text(builder, "\xef\xbf\xbd");
+}
+
+static bool is_control(uint8_t byte)
+{
+        return byte < 0x20 || byte == 0x7f;
+}
+
+/* U+0080 to U+009F, which terminals take for ESC and a letter. */
+static bool is_c1_control(const uint8_t bytes[UTF8_MAX_LENGTH])
+{
+        return bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] <= 0x9f;
+}
+
+/* One character that is not a plain byte: returns how many bytes of the text it took. */
+static size_t put_sequence(struct text_builder *builder, const uint8_t bytes[UTF8_MAX_LENGTH],
+                           text_builder_escape_fn escape)
+{
+        size_t length = utf8_sequence(bytes);
+
+        if (length == 0) {
+                text_builder_replacement(builder);
+                return 1;
+        }
+        if (is_c1_control(bytes))
+                escape(builder, bytes[1]);
+        else
+                text_builder_bytes(builder, bytes, length);
+        return length;
+}
+
+void text_builder_escaped(struct text_builder *builder, const char *text, size_t length, const char *specials,
+                          text_builder_escape_fn escape)
+{
+        for (size_t i = 0; i < length;) {
+                uint8_t byte = (uint8_t)text[i];
+                uint8_t bytes[UTF8_MAX_LENGTH] = { 0 };
+
+                if (is_control(byte) || strchr(specials, byte) != NULL) {
+                        escape(builder, byte);
+                        i++;
+                        continue;
+                }
+                if (byte < 0x80) {
+                        text_builder_byte(builder, (char)byte);
+                        i++;
+                        continue;
+                }
+                memcpy(bytes, text + i, length - i < sizeof(bytes) ? length - i : sizeof(bytes));
+                i += put_sequence(builder, bytes, escape);
+        }
+}
+
 /* Quote, backslash and control characters (RFC 8259 7). */
-static void put_escaped(struct text_builder *builder, uint8_t byte)
+static void escape_json(struct text_builder *builder, uint8_t byte)
 {
         static const char digits[] = "0123456789abcdef";
 
@@ -68,29 +123,9 @@ static void put_escaped(struct text_builder *builder, uint8_t byte)
         text_builder_byte(builder, digits[byte & 0xf]);
 }
 
-static bool needs_escape(uint8_t byte)
-{
-        return byte < 0x20 || byte == '"' || byte == '\\' || byte == 0x7f;
-}
-
 void text_builder_quoted(struct text_builder *builder, const char *text, size_t length)
 {
         text_builder_byte(builder, '"');
-        for (size_t i = 0; i < length;) {
-                uint8_t byte = (uint8_t)text[i];
-                uint8_t bytes[UTF8_MAX_LENGTH] = { byte };
-
-                if (needs_escape(byte)) {
-                        put_escaped(builder, byte);
-                        i++;
-                        continue;
-                }
-                memcpy(bytes, text + i, length - i < sizeof(bytes) ? length - i : sizeof(bytes));
-                size_t sequence = utf8_sequence(bytes);
-                if (sequence == 0)
-                        text_builder_text(builder, "\xef\xbf\xbd");
-                text_builder_bytes(builder, bytes, sequence);
-                i += sequence > 0 ? sequence : 1;
-        }
+        text_builder_escaped(builder, text, length, "\"\\", escape_json);
         text_builder_byte(builder, '"');
 }

@@ -46,6 +46,13 @@ static void free_sink(struct config_sink *sink)
 {
         free(sink->path.text);
         free_texts(sink->clusters, sink->cluster_count);
+        free(sink->resource_id.text);
+        free(sink->server.text);
+        free(sink->ca_file.text);
+        free(sink->cert_file.text);
+        free(sink->key_file.text);
+        free(sink->server_name.text);
+        free(sink->spool.text);
 }
 
 void config_free(struct config *config)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config_sinks.h"
 #include "policy/config_suggest.h"
 
 void config_check_listener(struct config_reader *reader, const struct config_yaml_node *node, void *listener)
@@ -79,52 +80,6 @@ void config_check_cluster(struct config_reader *reader, const struct config_yaml
         self->place = node->place;
         report_repeated_features(reader, self);
         remove_core(self);
-}
-
-/* Keys that only one kind of sink has. */
-static const struct {
-        const char *key;
-        const char *sink;
-} sink_keys[] = {
-        { "path", "file" },        { "address", "syslog" },  { "transport", "syslog" }, { "ca_file", "syslog" },
-        { "cert_file", "syslog" }, { "key_file", "syslog" }, { "spool", "syslog" },     { "spool_max", "syslog" },
-};
-
-static void check_sink_format(struct config_reader *reader, const struct config_yaml_node *node, const char *sink)
-{
-        const struct config_yaml_node *format = config_yaml_child(node, "format");
-
-        if (format == NULL || format->text == NULL)
-                return;
-        if (strcmp(sink, "journal") == 0 && strcmp(format->text, "json") == 0)
-                config_reader_error(reader, format->place,
-                                    "logging.format: a journal sink writes fields, not json: leave format out");
-        if (strcmp(sink, "file") == 0 && strcmp(format->text, "journal") == 0)
-                config_reader_error(reader, format->place, "logging.format: a file has no journal fields: write json");
-}
-
-void config_check_sink(struct config_reader *reader, const struct config_yaml_node *node, void *sink)
-{
-        const struct config_yaml_node *kind = config_yaml_child(node, "sink");
-        const struct config_yaml_node *summarize = config_yaml_child(node, "summarize");
-        struct config_sink *self = sink;
-
-        self->place = node->place;
-        if (summarize != NULL && summarize->text != NULL && strcmp(summarize->text, "off") != 0)
-                config_reader_warning(reader, summarize->place,
-                                      "logging.summarize: this version sums up refused packets only");
-        if (kind == NULL || kind->text == NULL)
-                return;
-        for (size_t i = 0; i < ARRAY_SIZE(sink_keys); i++) {
-                const struct config_yaml_node *child = config_yaml_child(node, sink_keys[i].key);
-                if (child != NULL && strcmp(kind->text, sink_keys[i].sink) != 0)
-                        config_reader_error(reader, child->key_place, "logging.%s: a key of %s sinks, this one is '%s'",
-                                            sink_keys[i].key, sink_keys[i].sink, kind->text);
-        }
-        if (strcmp(kind->text, "file") == 0 && config_yaml_child(node, "path") == NULL)
-                config_reader_error(reader, node->place,
-                                    "logging.path is missing: a file sink needs the file to write to");
-        check_sink_format(reader, node, kind->text);
 }
 
 struct named_listener {
@@ -345,34 +300,6 @@ static void check_sources(struct config_reader *reader, const struct config *con
         free(sources);
 }
 
-static void check_sink_clusters(struct config_reader *reader, const struct config *config,
-                                const struct config_sink *sink)
-{
-        for (size_t i = 0; i < sink->cluster_count; i++) {
-                bool found = false;
-                for (size_t j = 0; j < config->cluster_count; j++)
-                        found = found || same_name(&config->clusters[j].name, &sink->clusters[i]);
-                if (!found)
-                        config_reader_error(
-                                reader, sink->clusters[i].place,
-                                "logging.clusters: there is no cluster '%s': write the name of one of clusters",
-                                sink->clusters[i].text);
-        }
-}
-
-static void check_sinks(struct config_reader *reader, const struct config *config)
-{
-        for (size_t i = 0; i < config->sink_count; i++) {
-                check_sink_clusters(reader, config, &config->sinks[i]);
-                for (size_t j = 0; j < i; j++)
-                        if (same_name(&config->sinks[i].path, &config->sinks[j].path))
-                                config_reader_error(reader, config->sinks[i].path.place,
-                                                    "logging.path: '%s' is written by the sink on line %u already: "
-                                                    "give it another file",
-                                                    config->sinks[i].path.text, config->sinks[j].place.line);
-        }
-}
-
 void config_check_whole(struct config_reader *reader, const struct config_yaml_node *root, struct config *config)
 {
         check_listeners(reader, root, config);
@@ -381,5 +308,5 @@ void config_check_whole(struct config_reader *reader, const struct config_yaml_n
         for (size_t i = 0; i < config->cluster_count; i++)
                 find_pool(reader, config, &config->clusters[i]);
         check_sources(reader, config);
-        check_sinks(reader, config);
+        config_sinks_check_all(reader, config);
 }

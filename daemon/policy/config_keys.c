@@ -5,6 +5,7 @@
 #include "policy/config_check.h"
 #include "policy/config_map.h"
 #include "policy/config_network.h"
+#include "policy/config_sinks.h"
 #include "policy/config_value.h"
 
 #define SECOND 1000ull
@@ -14,7 +15,6 @@
 #define NAME_SIZE 128
 
 #define NOT_SERVED "is not served by this version and has no effect"
-#define NO_SYSLOG "this version writes to the journal and to JSON files only"
 
 /* Rows share these. */
 #define VALUE(reader) .shape = CONFIG_SHAPE_VALUE, .read = (reader)
@@ -42,17 +42,41 @@ static const struct config_choice policy_changes[] = {
         { .name = "close" }, { .name = "log" }, { .name = "keep" }, { 0 }
 };
 static const struct config_choice refusals[] = { { .name = "reset" }, { .name = "drop" }, { 0 } };
-static const struct config_choice sinks[] = {
-        { .name = "journal" }, { .name = "file" }, { .name = "syslog", .unavailable = NO_SYSLOG }, { 0 }
-};
+static const struct config_choice sinks[] = { { .name = "journal" }, { .name = "file" }, { .name = "syslog" }, { 0 } };
 static const struct config_choice events[] = { { .name = "deny" }, { .name = "allow" }, { 0 } };
-static const struct config_choice transports[] = { { .name = "udp" }, { .name = "tcp" }, { .name = "tls" }, { 0 } };
+static const struct config_choice moments[] = { { .name = "start" }, { .name = "end" }, { 0 } };
+static const struct config_choice transports[] = {
+        { .name = "tls" }, { .name = "tcp" }, { .name = "udp" }, { .name = "unix" }, { 0 }
+};
 static const struct config_choice formats[] = {
-        { .name = "json" },
-        { .name = "journal" },
-        { .name = "syslog", .unavailable = NO_SYSLOG },
-        { .name = "cef", .unavailable = NO_SYSLOG },
-        { .name = "azure", .unavailable = NO_SYSLOG },
+        { .name = "json" }, { .name = "journal" }, { .name = "syslog" }, { .name = "cef" }, { .name = "azure" }, { 0 },
+};
+/* RFC 5424 6.2.1, with the names of syslog.conf(5). */
+static const struct config_choice facilities[] = {
+        { .name = "kern" },
+        { .name = "user" },
+        { .name = "mail" },
+        { .name = "daemon" },
+        { .name = "auth" },
+        { .name = "syslog" },
+        { .name = "lpr" },
+        { .name = "news" },
+        { .name = "uucp" },
+        { .name = "cron" },
+        { .name = "authpriv" },
+        { .name = "ftp" },
+        { .name = "ntp" },
+        { .name = "security" },
+        { .name = "console" },
+        { .name = "solaris-cron" },
+        { .name = "local0" },
+        { .name = "local1" },
+        { .name = "local2" },
+        { .name = "local3" },
+        { .name = "local4" },
+        { .name = "local5" },
+        { .name = "local6" },
+        { .name = "local7" },
         { 0 },
 };
 static const struct config_choice clouds[] = {
@@ -61,6 +85,9 @@ static const struct config_choice clouds[] = {
 
 _Static_assert(offsetof(struct config_sink, takes_allow) == offsetof(struct config_sink, takes_deny) + sizeof(bool),
                "events are written as neighbouring flags");
+_Static_assert(offsetof(struct config_sink, allow_at_end) ==
+                       offsetof(struct config_sink, allow_at_start) + sizeof(bool),
+               "and so are moments");
 
 static const struct config_key transparent_keys[] = {
         { .name = "port",
@@ -308,8 +335,8 @@ static const struct config_key sink_keys[] = {
         { .name = "format",
           VALUE(config_value_choice),
           .choices = formats,
-          .offset = CONFIG_NOWHERE,
-          .help = "json for files; the journal has its own" },
+          AT(struct config_sink, format),
+          .help = "json, syslog, cef or azure; the journal has its own" },
         { .name = "events",
           .shape = CONFIG_SHAPE_FLAGS,
           .read = config_value_choice,
@@ -318,6 +345,14 @@ static const struct config_key sink_keys[] = {
           .max_count = 2,
           .default_text = "[deny]",
           .help = "which records: deny (with audit), allow; alarms always" },
+        { .name = "allow_at",
+          .shape = CONFIG_SHAPE_FLAGS,
+          .read = config_value_choice,
+          .choices = moments,
+          AT(struct config_sink, allow_at_start),
+          .max_count = 2,
+          .default_text = "[end]",
+          .help = "when what is allowed has a record: start, end (with bytes and duration) or both" },
         { .name = "clusters",
           LIST_OF(config_value_name, struct config_text),
           ARRAY_AT(struct config_sink, clusters, cluster_count),
@@ -325,11 +360,11 @@ static const struct config_key sink_keys[] = {
           .help = "only records of these clusters; every one unless given" },
         { .name = "summarize",
           VALUE(config_value_duration_or_off),
-          .offset = CONFIG_NOWHERE,
+          AT(struct config_sink, summarize_ms),
           .minimum = 1 * SECOND,
           .maximum = 1 * HOUR,
-          .default_text = "off",
-          .help = "window in which repeated denials become one record, or off" },
+          .default_text = "10s",
+          .help = "window in which denials that repeat themselves become one summary, or off" },
         { .name = "queue",
           VALUE(config_value_number),
           AT(struct config_sink, queue),
@@ -337,33 +372,52 @@ static const struct config_key sink_keys[] = {
           .maximum = 1048576,
           .default_text = "65536",
           .help = "records kept for a slow sink before the first are lost" },
+        { .name = "facility",
+          VALUE(config_value_choice),
+          .choices = facilities,
+          AT(struct config_sink, facility),
+          .default_text = "local0",
+          .help = "of syslog messages: daemon, local0 to local7, …" },
+        { .name = "resource_id",
+          VALUE(config_value_text),
+          AT(struct config_sink, resource_id),
+          .help = "azure: the resource ID that records carry" },
         { .name = "address",
-          VALUE(config_network_host_port),
-          .offset = CONFIG_NOWHERE,
-          .help = "syslog: server as name:port" },
+          VALUE(config_network_syslog_server),
+          AT(struct config_sink, server),
+          .help = "syslog: server as name:port, or the path of a socket" },
         { .name = "transport",
           VALUE(config_value_choice),
           .choices = transports,
-          .offset = CONFIG_NOWHERE,
-          .help = "syslog: udp, tcp or tls" },
+          AT(struct config_sink, transport),
+          .default_text = "tls",
+          .help = "syslog: tls, tcp, udp, or unix (a datagram socket of this machine)" },
         { .name = "ca_file",
           VALUE(config_value_path),
-          .offset = CONFIG_NOWHERE,
-          .help = "syslog: certificates to trust" },
-        { .name = "cert_file", VALUE(config_value_path), .offset = CONFIG_NOWHERE, .help = "syslog: our certificate" },
-        { .name = "key_file", VALUE(config_value_path), .offset = CONFIG_NOWHERE, .help = "syslog: its key" },
+          AT(struct config_sink, ca_file),
+          .help = "tls: certificates to trust; the system's unless given" },
+        { .name = "cert_file",
+          VALUE(config_value_path),
+          AT(struct config_sink, cert_file),
+          .help = "tls: our certificate, and those that lead to its issuer" },
+        { .name = "key_file", VALUE(config_value_path), AT(struct config_sink, key_file), .help = "tls: its key" },
+        { .name = "server_name",
+          VALUE(config_network_fqdn),
+          AT(struct config_sink, server_name),
+          .help = "tls: whom the server's certificate must be for; what address says unless given" },
         { .name = "spool",
           VALUE(config_value_path),
-          .offset = CONFIG_NOWHERE,
-          .help = "syslog: where to keep records meanwhile" },
+          AT(struct config_sink, spool),
+          .help = "tcp, tls: directory where records are kept until they are sent" },
         { .name = "spool_max",
           VALUE(config_value_size),
-          .offset = CONFIG_NOWHERE,
-          .minimum = 1024 * 1024,
+          AT(struct config_sink, spool_max),
+          .minimum = 16 * 1024 * 1024,
           .maximum = 1ull << 40,
-          .help = "syslog: how much to keep" },
+          .default_text = "1GiB",
+          .help = "tcp, tls: how much of the disk it may take" },
 };
-static const struct config_section sink_section = CHECKED_SECTION("logging", sink_keys, config_check_sink);
+static const struct config_section sink_section = CHECKED_SECTION("logging", sink_keys, config_sinks_check_one);
 
 static const struct config_key root_keys[] = {
         { .name = "workers",

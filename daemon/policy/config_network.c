@@ -1,8 +1,10 @@
 #include "policy/config_network.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "policy/config_value.h"
 
@@ -37,26 +39,49 @@ static bool port_is_valid(const char *text)
                strtoul(text, NULL, 10) <= 65535;
 }
 
-/* Whether text is a DNS name, a colon and a port. */
-static bool is_name_and_port(const char *text)
+/* "name" or "name:port". */
+static bool parse_name_and_port(const char *text, struct config_server *server)
 {
         const char *colon = strchr(text, ':');
-        struct fqdn name;
+        size_t length = colon != NULL ? (size_t)(colon - text) : strlen(text);
 
-        return colon != NULL && port_is_valid(colon + 1) && fqdn_from_bytes(text, (size_t)(colon - text), &name) == 0;
+        if (colon != NULL && !port_is_valid(colon + 1))
+                return false;
+        if (fqdn_from_bytes(text, length, &server->name) < 0)
+                return false;
+        server->endpoint.port = colon != NULL ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+        return true;
 }
 
-int config_network_host_port(const struct config_input *input, void *field, char *complaint)
+/* As the address of an AF_UNIX socket can hold it, with NUL. */
+static bool is_socket_path(const char *text)
 {
-        struct net_endpoint endpoint;
-        bool is_endpoint = net_endpoint_parse(input->text, 0, &endpoint) == 0 && endpoint.port != 0;
+        return text[0] == '/' && strlen(text) < sizeof(((struct sockaddr_un *)0)->sun_path);
+}
 
-        if (!is_endpoint && !is_name_and_port(input->text))
+int config_network_syslog_server(const struct config_input *input, void *field, char *complaint)
+{
+        struct config_server server = { .place = input->place };
+        char *closing = strchr(input->text, ']');
+        char bare[NET_ADDRESS_TEXT_SIZE];
+        const char *text = input->text;
+
+        /* "[fd00::9]" without a port */
+        if (text[0] == '[' && closing != NULL && closing[1] == '\0' && strlen(text) - 2 < sizeof(bare)) {
+                snprintf(bare, sizeof(bare), "%.*s", (int)strlen(text) - 2, text + 1);
+                text = bare;
+        }
+        if (!is_socket_path(text) && net_endpoint_parse(text, 0, &server.endpoint) < 0 &&
+            !parse_name_and_port(text, &server))
                 return config_value_complain(
                         complaint,
-                        "'%.80s' is not a server: write it like siem.contoso.com:6514, 10.0.0.9:514 or [fd00::9]:514",
+                        "'%.80s' is not a server: write it like siem.contoso.com:6514, 10.0.0.9:514, "
+                        "[fd00::9]:514, or /dev/log",
                         input->text);
-        return config_value_store_text(input, input->text, field);
+        if (field == NULL)
+                return 0;
+        server.text = strdup(input->text);
+        return server.text == NULL ? -ENOMEM : config_value_store(field, &server, sizeof(server));
 }
 
 int config_network_listen_address(const struct config_input *input, void *field, char *complaint)

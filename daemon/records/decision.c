@@ -4,10 +4,13 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 
 #include "base/compiler.h"
 #include "base/text_builder.h"
+
+#define YEAR_MAX 9999 /* RFC 3339 5.6: four digits */
 
 /* Base name: the directory of a rule file says nothing to a reader of records. */
 void decision_set_rule(struct decision *decision, const char *feature, const char *rule_file, unsigned rule_line)
@@ -41,7 +44,16 @@ enum decision_class decision_class(const struct decision *decision)
 {
         if (decision->event == DECISION_EVENT_ALARM)
                 return DECISION_CLASS_ALARM;
+        if (decision->event == DECISION_EVENT_START)
+                return DECISION_CLASS_START;
         return decision->action == POLICY_ALLOW ? DECISION_CLASS_ALLOW : DECISION_CLASS_DENY;
+}
+
+unsigned decision_severity(const struct decision *decision)
+{
+        if (decision->event == DECISION_EVENT_ALARM)
+                return LOG_WARNING;
+        return decision->action == POLICY_ALLOW ? LOG_INFO : LOG_NOTICE;
 }
 
 const char *decision_protocol_text(const struct decision *decision, char buffer[DECISION_PROTOCOL_SIZE])
@@ -70,7 +82,7 @@ static const char *listener_name(enum decision_listener listener)
         return names[listener];
 }
 
-static const char *event_name(enum decision_event event)
+const char *decision_event_text(const struct decision *decision)
 {
         static const char *const names[] = {
                 [DECISION_EVENT_CONNECTION] = "connection",
@@ -78,10 +90,11 @@ static const char *event_name(enum decision_event event)
                 [DECISION_EVENT_QUERY] = "query",
                 [DECISION_EVENT_PACKET] = "packet",
                 [DECISION_EVENT_FLOW] = "flow",
+                [DECISION_EVENT_START] = "start",
                 [DECISION_EVENT_SUMMARY] = "summary",
         };
 
-        return names[event];
+        return names[decision->event];
 }
 
 const char *decision_reason_text(const struct decision *decision, size_t *ret_length)
@@ -91,6 +104,10 @@ const char *decision_reason_text(const struct decision *decision, size_t *ret_le
         if (decision->event == DECISION_EVENT_ALARM) {
                 *ret_length = strnlen(text, sizeof(decision->alarm));
                 return text;
+        }
+        if (decision->event == DECISION_EVENT_START) {
+                *ret_length = 0;
+                return "";
         }
         text = reason_row(decision->reason)->text;
         *ret_length = strlen(text);
@@ -122,18 +139,22 @@ static void add_boolean(struct decision_fields *fields, const char *name, bool v
         add(fields, &(struct decision_field){ name, DECISION_FIELD_BOOLEAN, NULL, 0, value ? 1 : 0 });
 }
 
-/* RFC 3339 in UTC with microseconds. */
-static void add_time(struct decision_fields *fields, const char *name, uint64_t time_us, char text[DECISION_TIME_SIZE])
+size_t decision_time_format(uint64_t time_us, char text[DECISION_TIME_SIZE])
 {
         time_t seconds = (time_t)(time_us / 1000000);
         struct tm utc;
 
-        if (gmtime_r(&seconds, &utc) == NULL)
-                return;
+        if (gmtime_r(&seconds, &utc) == NULL || utc.tm_year > YEAR_MAX - 1900)
+                return 0;
         int length = snprintf(text, DECISION_TIME_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", utc.tm_year + 1900,
                               utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
                               (unsigned)(time_us % 1000000));
-        add_text(fields, name, text, (size_t)length);
+        return (size_t)length;
+}
+
+static void add_time(struct decision_fields *fields, const char *name, uint64_t time_us, char text[DECISION_TIME_SIZE])
+{
+        add_text(fields, name, text, decision_time_format(time_us, text));
 }
 
 /* The address, if there is one, and the port, if it is known. port_name NULL: only the address is a field. */
@@ -181,6 +202,7 @@ static bool has_traffic(const struct decision *decision)
         case DECISION_EVENT_ALARM:
         case DECISION_EVENT_QUERY:
         case DECISION_EVENT_PACKET:
+        case DECISION_EVENT_START:
                 return false;
         }
         return false;
@@ -266,7 +288,7 @@ static void add_summary(struct decision_fields *fields, const struct decision *d
 
 void decision_fields(const struct decision *decision, struct decision_fields *ret)
 {
-        const char *event = event_name(decision->event);
+        const char *event = decision_event_text(decision);
 
         ret->count = 0;
         add_time(ret, "time", decision->time_us, ret->times[0]);

@@ -250,6 +250,7 @@ static bool always_passes(const struct decision *decision)
                 return decision->action == POLICY_ALLOW;
         case DECISION_EVENT_ALARM:
         case DECISION_EVENT_FLOW:
+        case DECISION_EVENT_START:
         case DECISION_EVENT_SUMMARY:
                 return true;
         }

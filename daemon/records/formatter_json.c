@@ -32,41 +32,34 @@ static void put_field(struct text_builder *line, const struct decision_field *fi
         }
 }
 
-size_t formatter_json_stamp(const struct formatter_stamp *stamp, char buffer[FORMATTER_STAMP_SIZE])
+void formatter_json_stamp(const struct formatter_stamp *stamp, struct text_builder *record)
 {
-        struct text_builder line = text_builder_on(buffer, FORMATTER_STAMP_SIZE);
-
-        text_builder_text(&line, "{\"seq\":");
-        text_builder_number(&line, stamp->seq);
-        text_builder_text(&line, ",\"instance\":");
-        text_builder_quoted(&line, stamp->instance, strnlen(stamp->instance, FORMATTER_INSTANCE_SIZE - 1));
+        text_builder_text(record, "\"seq\":");
+        text_builder_number(record, stamp->seq);
+        text_builder_text(record, ",\"instance\":");
+        text_builder_quoted(record, stamp->instance, strnlen(stamp->instance, FORMATTER_INSTANCE_SIZE - 1));
         if (stamp->lost > 0) {
-                text_builder_text(&line, ",\"lost\":");
-                text_builder_number(&line, stamp->lost);
+                text_builder_text(record, ",\"lost\":");
+                text_builder_number(record, stamp->lost);
         }
-        text_builder_byte(&line, ',');
-        return text_builder_length(&line);
+        text_builder_byte(record, ',');
 }
 
-size_t formatter_json_body(const struct decision *decision, char buffer[FORMATTER_BODY_SIZE])
+size_t formatter_json_body(const struct formatter_style *style, const struct decision *decision,
+                           struct text_builder *body)
 {
-        struct text_builder line = text_builder_on(buffer, FORMATTER_BODY_SIZE);
         struct decision_fields fields;
+        size_t stamp_at;
 
+        (void)style;
+        text_builder_byte(body, '{');
+        stamp_at = text_builder_length(body);
         decision_fields(decision, &fields);
         for (size_t i = 0; i < fields.count; i++) {
                 if (i > 0)
-                        text_builder_byte(&line, ',');
-                put_field(&line, &fields.items[i]);
+                        text_builder_byte(body, ',');
+                put_field(body, &fields.items[i]);
         }
-        text_builder_text(&line, "}\n");
-        return text_builder_length(&line);
-}
-
-size_t formatter_json(const struct decision *decision, const struct formatter_stamp *stamp,
-                      char buffer[FORMATTER_LINE_SIZE])
-{
-        size_t length = formatter_json_stamp(stamp, buffer);
-
-        return length + formatter_json_body(decision, buffer + length);
+        text_builder_byte(body, '}');
+        return stamp_at;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,14 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "records/formatter_journal.h"
-#include "records/formatter_json.h"
+#include "records/formatter.h"
 #include "records/record_ring.h"
 #include "records/sink.h"
-#include "records/sink_filter.h"
+#include "records/sink_table.h"
 #include "records/wakeup.h"
 
 #define DRAIN_MS 5000       /* how long a closing sink may write what it has */
@@ -29,15 +30,6 @@
  */
 #define NAP_MS 2
 
-/* The sinks in force. Constant while the record thread uses it; the sinks themselves go over to the next table. */
-struct sink_table {
-        size_t count;
-        struct sink_slot {
-                struct sink *sink;
-                struct sink_filter *filter; /* owned by the table */
-        } slots[];
-};
-
 struct record_writer {
         struct record_ring **rings;
         unsigned producers;
@@ -46,6 +38,7 @@ struct record_writer {
         bool started;
         atomic_bool stopping;
         char instance[FORMATTER_INSTANCE_SIZE];
+        char host_name[FORMATTER_HOST_NAME_SIZE];
 
         /* Handing a new table to the record thread: it takes next, sets it to NULL and signals. */
         pthread_mutex_t lock;
@@ -62,65 +55,17 @@ struct record_writer {
         struct sink_table *current;
 };
 
-/* One decision in the formats that some sink has asked for so far. */
-struct formatted {
-        const struct decision *decision;
-        size_t json_length; /* 0: not made yet */
-        size_t journal_length;
-        char json[FORMATTER_BODY_SIZE];
-        char journal[FORMATTER_BODY_SIZE];
-};
-
-static void push_to(struct sink *sink, struct formatted *formatted)
-{
-        switch (sink_kind(sink)) {
-        case CONFIG_SINK_FILE:
-                if (formatted->json_length == 0)
-                        formatted->json_length = formatter_json_body(formatted->decision, formatted->json);
-                sink_push(sink, formatted->json, formatted->json_length);
-                break;
-        case CONFIG_SINK_JOURNAL:
-                if (formatted->journal_length == 0)
-                        formatted->journal_length = formatter_journal_body(formatted->decision, formatted->journal);
-                sink_push(sink, formatted->journal, formatted->journal_length);
-                break;
-        }
-}
-
-static void deliver(const struct sink_table *table, const struct decision *decision)
-{
-        struct formatted formatted;
-
-        formatted.decision = decision;
-        formatted.json_length = 0;
-        formatted.journal_length = 0;
-        for (size_t i = 0; i < table->count; i++)
-                if (sink_filter_takes(table->slots[i].filter, decision))
-                        push_to(table->slots[i].sink, &formatted);
-}
-
-static void deliver_lost(const struct sink_table *table, const struct record_ring_lost *lost)
-{
-        for (size_t class = 0; class < DECISION_CLASS_COUNT; class ++) {
-                if (lost->of_class[class] == 0)
-                        continue;
-                for (size_t i = 0; i < table->count; i++)
-                        if (sink_filter_takes_class(table->slots[i].filter, class))
-                                sink_lose(table->slots[i].sink, lost->of_class[class]);
-        }
-}
-
 /* Returns whether the ring held anything. */
-static bool drain_ring(const struct sink_table *table, struct record_ring *ring)
+static bool drain_ring(struct sink_table *table, struct record_ring *ring, uint64_t now_ms)
 {
         for (size_t taken = 0; taken < BATCH_DECISIONS; taken++) {
                 struct record_ring_lost lost;
                 const struct decision *decision = record_ring_peek(ring, &lost);
 
-                deliver_lost(table, &lost);
+                sink_table_deliver_lost(table, &lost);
                 if (decision == NULL)
                         return taken > 0;
-                deliver(table, decision);
+                sink_table_deliver(table, decision, now_ms);
                 record_ring_drop(ring);
         }
         return true;
@@ -128,13 +73,14 @@ static bool drain_ring(const struct sink_table *table, struct record_ring *ring)
 
 static bool drain_rings(struct record_writer *writer)
 {
-        const struct sink_table *table = writer->current;
+        struct sink_table *table = writer->current;
+        uint64_t now_ms = clock_monotonic_ms();
         bool any = false;
 
         for (unsigned i = 0; i < writer->producers; i++)
-                any = drain_ring(table, writer->rings[i]) || any;
-        for (size_t i = 0; i < table->count; i++)
-                sink_wake(table->slots[i].sink);
+                any = drain_ring(table, writer->rings[i], now_ms) || any;
+        sink_table_run_timers(table, now_ms);
+        sink_table_wake(table);
         return any;
 }
 
@@ -142,6 +88,8 @@ static void take_next_table(struct record_writer *writer)
 {
         pthread_mutex_lock(&writer->lock);
         if (writer->next != NULL) {
+                /* Windows end with their table: the next one may have others. */
+                sink_table_end_windows(writer->current, clock_monotonic_ms());
                 writer->current = writer->next;
                 writer->next = NULL;
                 pthread_cond_signal(&writer->taken);
@@ -157,11 +105,22 @@ static bool rings_are_empty(const struct record_writer *writer)
         return true;
 }
 
+/* -1: nothing is due before another decision comes. */
+static int next_timeout_ms(const struct record_writer *writer)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+        uint64_t deadline_ms = sink_table_deadline_ms(writer->current, now_ms);
+
+        if (deadline_ms == UINT64_MAX)
+                return -1;
+        return deadline_ms - now_ms < INT_MAX ? (int)(deadline_ms - now_ms) : INT_MAX;
+}
+
 static void sleep_until_needed(struct record_writer *writer)
 {
         wakeup_prepare(&writer->wakeup);
         if (rings_are_empty(writer))
-                wakeup_wait(&writer->wakeup, -1, -1);
+                wakeup_wait(&writer->wakeup, -1, next_timeout_ms(writer));
         else
                 wakeup_cancel(&writer->wakeup);
 }
@@ -181,9 +140,12 @@ static void *run(void *argument)
                         continue;
                 }
                 if (stopping)
-                        return NULL;
+                        break;
                 sleep_until_needed(writer);
         }
+        sink_table_end_windows(writer->current, clock_monotonic_ms());
+        sink_table_wake(writer->current);
+        return NULL;
 }
 
 void record_writer_push(struct record_writer *writer, unsigned producer, const struct decision *decision)
@@ -203,8 +165,8 @@ static void draw_instance(char instance[FORMATTER_INSTANCE_SIZE])
 
 static bool holds_sink(const struct sink_table *table, const struct sink *sink)
 {
-        for (size_t i = 0; i < table->count; i++)
-                if (table->slots[i].sink == sink)
+        for (size_t i = 0; i < sink_table_count(table); i++)
+                if (sink_table_sink(table, i) == sink)
                         return true;
         return false;
 }
@@ -213,8 +175,8 @@ static bool holds_sink(const struct sink_table *table, const struct sink *sink)
 static struct sink *find_sink(const struct sink_table *table, const struct config_sink *config,
                               const struct sink_table *taken_by)
 {
-        for (size_t i = 0; i < table->count; i++) {
-                struct sink *sink = table->slots[i].sink;
+        for (size_t i = 0; i < sink_table_count(table); i++) {
+                struct sink *sink = sink_table_sink(table, i);
                 if (sink_matches(sink, config) && !holds_sink(taken_by, sink))
                         return sink;
         }
@@ -223,8 +185,8 @@ static struct sink *find_sink(const struct sink_table *table, const struct confi
 
 static bool is_described_again(const struct sink_table *table, const struct config_sink *config)
 {
-        for (size_t i = 0; i < table->count; i++)
-                if (sink_matches(table->slots[i].sink, config))
+        for (size_t i = 0; i < sink_table_count(table); i++)
+                if (sink_matches(sink_table_sink(table, i), config))
                         return true;
         return false;
 }
@@ -245,27 +207,32 @@ static int start_sink(const struct record_writer *writer, const struct config_si
         return sink_start(config, instance, error, error_size, ret);
 }
 
+/* Stops a sink, of which reserve_closing has allowed for, and has its thread end when it has written what it has. */
+static void close_sink(struct record_writer *writer, struct sink *sink)
+{
+        sink_stop(sink, clock_monotonic_ms() + DRAIN_MS);
+        writer->closing[writer->closing_count++] = sink;
+}
+
 /* Appends the sink for config to table: the running one, or a new one. */
-static int add_sink(const struct record_writer *writer, const struct config_sink *config, struct sink_table *table,
+static int add_sink(struct record_writer *writer, const struct config_sink *config, struct sink_table *table,
                     char *error, size_t error_size)
 {
-        struct sink_slot *slot = &table->slots[table->count];
-        int r;
+        struct sink *running = find_sink(writer->table, config, table);
+        struct sink *sink = running;
+        int r = 0;
 
-        r = sink_filter_new(config, &slot->filter);
+        if (sink == NULL)
+                r = start_sink(writer, config, table, error, error_size, &sink);
+        if (r < 0)
+                return r;
+        r = sink_table_add(table, config, writer->host_name, sink);
         if (r < 0) {
                 snprintf(error, error_size, "logging: %s", strerror(-r));
-                return r;
+                if (running == NULL)
+                        close_sink(writer, sink);
         }
-        slot->sink = find_sink(writer->table, config, table);
-        if (slot->sink == NULL)
-                r = start_sink(writer, config, table, error, error_size, &slot->sink);
-        if (r < 0) {
-                sink_filter_free(slot->filter);
-                return r;
-        }
-        table->count++;
-        return 0;
+        return r;
 }
 
 /* Stopped sinks whose threads have ended by now, or end within timeout_ms, are freed. */
@@ -299,16 +266,10 @@ static int reserve_closing(struct record_writer *writer, size_t count)
 /* Stops every sink of table that is not in kept (NULL: all) and frees the table. */
 static void close_table(struct record_writer *writer, struct sink_table *table, const struct sink_table *kept)
 {
-        uint64_t deadline_ms = clock_monotonic_ms() + DRAIN_MS;
-
-        for (size_t i = 0; i < table->count; i++) {
-                sink_filter_free(table->slots[i].filter);
-                if (kept != NULL && holds_sink(kept, table->slots[i].sink))
-                        continue;
-                sink_stop(table->slots[i].sink, deadline_ms);
-                writer->closing[writer->closing_count++] = table->slots[i].sink;
-        }
-        free(table);
+        for (size_t i = 0; i < sink_table_count(table); i++)
+                if (kept == NULL || !holds_sink(kept, sink_table_sink(table, i)))
+                        close_sink(writer, sink_table_sink(table, i));
+        sink_table_free(table);
 }
 
 static void hand_over(struct record_writer *writer, struct sink_table *table)
@@ -321,22 +282,17 @@ static void hand_over(struct record_writer *writer, struct sink_table *table)
         pthread_mutex_unlock(&writer->lock);
 }
 
-static struct sink_table *table_new(size_t max_count)
-{
-        return calloc(1, sizeof(struct sink_table) + max_count * sizeof(struct sink_slot));
-}
-
 /* The table for config, with running sinks of the present one where they match. */
 static int build_table(struct record_writer *writer, const struct config *config, char *error, size_t error_size,
                        struct sink_table **ret)
 {
-        struct sink_table *table = table_new(config->sink_count);
+        struct sink_table *table = sink_table_new(config->sink_count);
         int r = -ENOMEM;
 
         /* Either the old table's sinks or the new one's will be closed, in the worst case all of them. */
-        if (table == NULL || reserve_closing(writer, config->sink_count + writer->table->count) < 0) {
+        if (table == NULL || reserve_closing(writer, config->sink_count + sink_table_count(writer->table)) < 0) {
                 snprintf(error, error_size, "logging: %s", strerror(ENOMEM));
-                free(table);
+                sink_table_free(table);
                 return r;
         }
         for (size_t i = 0; i < config->sink_count; i++) {
@@ -359,8 +315,8 @@ int record_writer_reload(struct record_writer *writer, const struct config *conf
         int r = build_table(writer, config, error, error_size, &table);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < table->count; i++)
-                sink_set_queue(table->slots[i].sink, config->sinks[i].queue);
+        for (size_t i = 0; i < sink_table_count(table); i++)
+                sink_set_queue(sink_table_sink(table, i), config->sinks[i].queue);
         hand_over(writer, table);
         writer->table = table;
         close_table(writer, old, table);
@@ -397,6 +353,17 @@ static int make_rings(struct record_writer *writer, unsigned producers)
         return 0;
 }
 
+/* What a syslog header can hold of it: printable ASCII (RFC 5424 6.2.4). Otherwise "", which is written as nil. */
+static void find_host_name(char host_name[FORMATTER_HOST_NAME_SIZE])
+{
+        if (gethostname(host_name, FORMATTER_HOST_NAME_SIZE) == -1)
+                host_name[0] = '\0';
+        host_name[FORMATTER_HOST_NAME_SIZE - 1] = '\0';
+        for (const char *byte = host_name; *byte != '\0'; byte++)
+                if (*byte <= ' ' || *byte > '~')
+                        host_name[0] = '\0';
+}
+
 /* Everything but the thread. */
 static int prepare(struct record_writer *writer, const struct config *config, unsigned producers, char *error,
                    size_t error_size)
@@ -405,10 +372,11 @@ static int prepare(struct record_writer *writer, const struct config *config, un
         int r;
 
         draw_instance(writer->instance);
+        find_host_name(writer->host_name);
         r = make_rings(writer, producers);
         if (r == 0)
                 r = wakeup_open(&writer->wakeup);
-        if (r == 0 && (writer->table = table_new(0)) == NULL)
+        if (r == 0 && (writer->table = sink_table_new(0)) == NULL)
                 r = -ENOMEM;
         if (r < 0) {
                 snprintf(error, error_size, "logging: %s", strerror(-r));
@@ -417,7 +385,7 @@ static int prepare(struct record_writer *writer, const struct config *config, un
         r = build_table(writer, config, error, error_size, &table);
         if (r < 0)
                 return r;
-        free(writer->table);
+        sink_table_free(writer->table);
         writer->table = table;
         writer->current = table;
         return 0;
@@ -480,16 +448,16 @@ void record_writer_free(struct record_writer *writer)
 
 void record_writer_reopen(struct record_writer *writer)
 {
-        for (size_t i = 0; i < writer->table->count; i++)
-                sink_reopen(writer->table->slots[i].sink);
+        for (size_t i = 0; i < sink_table_count(writer->table); i++)
+                sink_reopen(sink_table_sink(writer->table, i));
 }
 
 uint64_t record_writer_lost(const struct record_writer *writer)
 {
         uint64_t lost = writer->closed_lost;
 
-        for (size_t i = 0; i < writer->table->count; i++)
-                lost += sink_lost(writer->table->slots[i].sink);
+        for (size_t i = 0; i < sink_table_count(writer->table); i++)
+                lost += sink_lost(sink_table_sink(writer->table, i));
         for (size_t i = 0; i < writer->closing_count; i++)
                 lost += sink_lost(writer->closing[i]);
         return lost;
@@ -497,12 +465,12 @@ uint64_t record_writer_lost(const struct record_writer *writer)
 
 size_t record_writer_sink_count(const struct record_writer *writer)
 {
-        return writer->table->count;
+        return sink_table_count(writer->table);
 }
 
 struct record_writer_sink record_writer_sink(const struct record_writer *writer, size_t index)
 {
-        const struct sink *sink = writer->table->slots[index].sink;
+        const struct sink *sink = sink_table_sink(writer->table, index);
 
         return (struct record_writer_sink){ sink_name(sink), sink_written(sink), sink_lost(sink) };
 }

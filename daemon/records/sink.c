@@ -11,8 +11,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "records/formatter_journal.h"
-#include "records/formatter_json.h"
 #include "records/sink_file.h"
 #include "records/sink_journal.h"
 #include "records/sink_queue.h"
@@ -35,13 +33,13 @@ struct sink {
         uint64_t lost_unqueued; /* lost since the last record that got into the queue */
 
         /* the writer thread's */
-        struct sink_file *file;       /* NULL in a journal sink */
-        struct sink_journal *journal; /* NULL in a file sink */
+        struct sink_output output;
         struct sink_queue_block *block;
         uint64_t seq;
         uint64_t lost_unsent; /* lost since the last record that was stamped */
         uint64_t error_logged_ms;
         bool failing; /* an error was logged and nothing worked since */
+        char record[FORMATTER_RECORD_SIZE];
 
         /* shared */
         atomic_bool reopen;
@@ -90,66 +88,45 @@ static void keep_stamp(struct sink *sink, const struct formatter_stamp *stamp)
         sink->lost_unsent = 0;
 }
 
-static int put_into_file(struct sink *sink, const struct sink_queue_entry *entry)
-{
-        char head[FORMATTER_STAMP_SIZE];
-        struct formatter_stamp stamp = next_stamp(sink, entry);
-        size_t head_length = formatter_json_stamp(&stamp, head);
-
-        while (!sink_file_append(sink->file, head, head_length, entry->bytes, entry->length)) {
-                int r = sink_file_flush(sink->file);
-                if (r < 0)
-                        return r;
-        }
-        keep_stamp(sink, &stamp);
-        atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
-        return 0;
-}
-
 /* Whether a later try may succeed with the same record. */
 static bool is_passing(int error)
 {
         return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
 }
 
-static int put_into_journal(struct sink *sink, const struct sink_queue_entry *entry)
+/* Nobody there: waiting would only fill the queue on machines without journald. */
+static void lose(struct sink *sink, const struct sink_queue_entry *entry, int error)
 {
-        char head[FORMATTER_STAMP_SIZE];
-        struct formatter_stamp stamp = next_stamp(sink, entry);
-        size_t head_length = formatter_journal_stamp(&stamp, head);
-        int r = sink_journal_send(sink->journal, head, head_length, entry->bytes, entry->length);
-
-        if (is_passing(r))
-                return r;
-        if (r < 0) {
-                /* Nobody there: waiting would only fill the queue on machines without journald. */
-                sink->lost_unsent += entry->lost + 1;
-                count_lost(sink, 1);
-                log_failure(sink, r, "its records are lost and counted");
-                return 0;
-        }
-        keep_stamp(sink, &stamp);
-        note_success(sink);
-        atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
-        return 0;
+        sink->lost_unsent += entry->lost + 1;
+        count_lost(sink, 1);
+        log_failure(sink, error, "its records are lost and counted");
 }
 
 static int put(struct sink *sink, const struct sink_queue_entry *entry)
 {
-        switch (sink->kind) {
-        case CONFIG_SINK_FILE:
-                return put_into_file(sink, entry);
-        case CONFIG_SINK_JOURNAL:
-                return put_into_journal(sink, entry);
+        struct formatter_stamp stamp = next_stamp(sink, entry);
+        size_t length =
+                formatter_complete(entry->format, &stamp, entry->bytes, entry->length, entry->stamp_at, sink->record);
+        int r = sink->output.type->put(sink->output.self, sink->record, length);
+
+        if (r < 0 && (is_passing(r) || !sink->output.type->loses))
+                return r;
+        if (r < 0) {
+                lose(sink, entry, r);
+                return 0;
         }
-        return -EINVAL;
+        keep_stamp(sink, &stamp);
+        if (sink->output.type->flush == NULL)
+                note_success(sink);
+        atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
+        return 0;
 }
 
 static int flush(struct sink *sink)
 {
-        if (sink->file == NULL)
+        if (sink->output.type->flush == NULL)
                 return 0;
-        int r = sink_file_flush(sink->file);
+        int r = sink->output.type->flush(sink->output.self);
         if (r == 0)
                 note_success(sink);
         return r;
@@ -191,9 +168,9 @@ static int write_queued(struct sink *sink)
 
 static void reopen_if_asked(struct sink *sink)
 {
-        if (!atomic_exchange(&sink->reopen, false) || sink->file == NULL)
+        if (!atomic_exchange(&sink->reopen, false) || sink->output.type->reopen == NULL)
                 return;
-        int r = sink_file_reopen(sink->file);
+        int r = sink->output.type->reopen(sink->output.self);
         if (r < 0)
                 log_error("logging: %s: cannot be opened anew: %s; still writing to the old file", sink->name,
                           strerror(-r));
@@ -221,10 +198,9 @@ static int until_deadline(const struct sink *sink, int timeout_ms)
 /* Not prepared for sink_wake: more in the queue is no reason to try again, only a reopen or a stop is (both force). */
 static void wait_for_output(struct sink *sink, int error)
 {
-        int fd = sink->file != NULL ? sink_file_descriptor(sink->file) : sink_journal_descriptor(sink->journal);
-
         if (error == -EAGAIN)
-                wakeup_wait(&sink->wakeup, fd, until_deadline(sink, OUTPUT_WAIT_MS));
+                wakeup_wait(&sink->wakeup, sink->output.type->descriptor(sink->output.self),
+                            until_deadline(sink, OUTPUT_WAIT_MS));
         else
                 wakeup_wait(&sink->wakeup, -1, until_deadline(sink, RETRY_MS));
 }
@@ -232,7 +208,8 @@ static void wait_for_output(struct sink *sink, int error)
 /* Whatever could not be written before the deadline. */
 static void abandon_rest(struct sink *sink)
 {
-        uint64_t rest = sink->file != NULL ? sink_file_pending(sink->file) : 0;
+        const struct sink_output *output = &sink->output;
+        uint64_t rest = output->type->pending != NULL ? output->type->pending(output->self) : 0;
         struct sink_queue_entry entry;
 
         atomic_fetch_sub_explicit(&sink->written, rest, memory_order_relaxed);
@@ -250,10 +227,9 @@ static void abandon_rest(struct sink *sink)
 /* Here already: the struct may wait for sink_finish until the next reload, the descriptors need not. */
 static void close_output(struct sink *sink)
 {
-        sink_file_close(sink->file);
-        sink->file = NULL;
-        sink_journal_close(sink->journal);
-        sink->journal = NULL;
+        if (sink->output.self != NULL)
+                sink->output.type->close(sink->output.self);
+        sink->output.self = NULL;
 }
 
 static void *run(void *argument)
@@ -317,13 +293,35 @@ static const char *name_of(const struct config_sink *config)
         return config->kind == CONFIG_SINK_FILE ? config->path.text : "journal";
 }
 
+static int open_file(struct sink *sink)
+{
+        struct sink_file *file;
+        int r = sink_file_open(sink->name, &file);
+
+        if (r == 0)
+                sink->output = (struct sink_output){ &sink_file_output, file };
+        return r;
+}
+
+static int open_journal(struct sink *sink)
+{
+        struct sink_journal *journal;
+        int r = sink_journal_open(SINK_JOURNAL_SOCKET, &journal);
+
+        if (r == 0)
+                sink->output = (struct sink_output){ &sink_journal_output, journal };
+        return r;
+}
+
 static int open_output(struct sink *sink)
 {
         switch (sink->kind) {
         case CONFIG_SINK_FILE:
-                return sink_file_open(sink->name, &sink->file);
+                return open_file(sink);
         case CONFIG_SINK_JOURNAL:
-                return sink_journal_open(SINK_JOURNAL_SOCKET, &sink->journal);
+                return open_journal(sink);
+        case CONFIG_SINK_SYSLOG:
+                break;
         }
         return -EINVAL;
 }
@@ -392,9 +390,13 @@ void sink_set_queue(struct sink *sink, size_t max_records)
         sink_queue_set_max_records(sink->queue, max_records > 0 ? max_records : 1);
 }
 
-void sink_push(struct sink *sink, const char *body, size_t length)
+void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body)
 {
-        const struct sink_queue_entry entry = { .bytes = body, .length = length, .lost = sink->lost_unqueued };
+        const struct sink_queue_entry entry = { .bytes = body->bytes,
+                                                .length = body->length,
+                                                .stamp_at = body->stamp_at,
+                                                .format = format,
+                                                .lost = sink->lost_unqueued };
 
         if (sink_queue_push(sink->queue, &entry))
                 sink->lost_unqueued = 0;

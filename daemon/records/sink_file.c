@@ -93,15 +93,14 @@ void sink_file_close(struct sink_file *file)
         free(file);
 }
 
-bool sink_file_append(struct sink_file *file, const char *head, size_t head_length, const char *tail,
-                      size_t tail_length)
+bool sink_file_append(struct sink_file *file, const char *line, size_t length)
 {
-        assert(head_length + tail_length <= LINE_MAX_LENGTH);
-        if (head_length + tail_length > BUFFER_SIZE - file->used)
+        assert(length <= LINE_MAX_LENGTH);
+        if (length + 1 > BUFFER_SIZE - file->used)
                 return false;
-        memcpy(file->buffer + file->used, head, head_length);
-        memcpy(file->buffer + file->used + head_length, tail, tail_length);
-        file->used += head_length + tail_length;
+        memcpy(file->buffer + file->used, line, length);
+        file->buffer[file->used + length] = '\n';
+        file->used += length + 1;
         return true;
 }
 
@@ -234,3 +233,49 @@ int sink_file_descriptor(const struct sink_file *file)
 {
         return file->fd;
 }
+
+/* As output of a sink. */
+
+static int output_put(void *output, const char *record, size_t length)
+{
+        while (!sink_file_append(output, record, length)) {
+                int r = sink_file_flush(output);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int output_flush(void *output)
+{
+        return sink_file_flush(output);
+}
+
+static size_t output_pending(const void *output)
+{
+        return sink_file_pending(output);
+}
+
+static int output_reopen(void *output)
+{
+        return sink_file_reopen(output);
+}
+
+static int output_descriptor(const void *output)
+{
+        return sink_file_descriptor(output);
+}
+
+static void output_close(void *output)
+{
+        sink_file_close(output);
+}
+
+const struct sink_output_type sink_file_output = {
+        .put = output_put,
+        .flush = output_flush,
+        .pending = output_pending,
+        .reopen = output_reopen,
+        .descriptor = output_descriptor,
+        .close = output_close,
+};

@@ -17,7 +17,8 @@ int sink_filter_new(const struct config_sink *config, struct sink_filter **ret)
         if (filter == NULL)
                 return -ENOMEM;
         filter->takes[DECISION_CLASS_DENY] = config->takes_deny;
-        filter->takes[DECISION_CLASS_ALLOW] = config->takes_allow;
+        filter->takes[DECISION_CLASS_ALLOW] = config->takes_allow && config->allow_at_end;
+        filter->takes[DECISION_CLASS_START] = config->takes_allow && config->allow_at_start;
         filter->takes[DECISION_CLASS_ALARM] = true;
         filter->clusters = calloc(config->cluster_count + 1, sizeof(*filter->clusters));
         if (filter->clusters == NULL)

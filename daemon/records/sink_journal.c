@@ -8,14 +8,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "records/formatter.h"
-
 #define SEND_BUFFER_SIZE (1024 * 1024) /* bytes; some 500 records may wait in the kernel */
 
 struct sink_journal {
         int fd;
         struct sockaddr_un address;
-        char datagram[FORMATTER_LINE_SIZE];
 };
 
 int sink_journal_open(const char *socket_path, struct sink_journal **ret)
@@ -51,36 +48,51 @@ void sink_journal_close(struct sink_journal *journal)
         free(journal);
 }
 
-static int send_once(struct sink_journal *journal, size_t length)
-{
-        return send(journal->fd, journal->datagram, length, MSG_NOSIGNAL) == -1 ? -errno : 0;
-}
-
 /* Not connected yet, or journald closed the socket we were connected to. */
 static bool needs_connect(int error)
 {
-        return error == -ENOTCONN || error == -ECONNREFUSED || error == -ECONNRESET || error == -EDESTADDRREQ;
+        return error == ENOTCONN || error == ECONNREFUSED || error == ECONNRESET || error == EDESTADDRREQ;
 }
 
-int sink_journal_send(struct sink_journal *journal, const char *head, size_t head_length, const char *tail,
-                      size_t tail_length)
+int sink_journal_send(struct sink_journal *journal, const char *datagram, size_t length)
 {
         const struct sockaddr *address = (const struct sockaddr *)&journal->address;
 
-        if (head_length > sizeof(journal->datagram) || tail_length > sizeof(journal->datagram) - head_length)
-                return -EMSGSIZE;
-        memcpy(journal->datagram, head, head_length);
-        memcpy(journal->datagram + head_length, tail, tail_length);
-        int r = send_once(journal, head_length + tail_length);
-        if (!needs_connect(r))
-                return r;
+        if (send(journal->fd, datagram, length, MSG_NOSIGNAL) != -1)
+                return 0;
+        if (!needs_connect(errno))
+                return -errno;
         /* Connected, and not addressed each time: only so does poll() wait for room in the queue of a slow receiver. */
         if (connect(journal->fd, address, sizeof(journal->address)) == -1)
                 return -errno;
-        return send_once(journal, head_length + tail_length);
+        return send(journal->fd, datagram, length, MSG_NOSIGNAL) == -1 ? -errno : 0;
 }
 
 int sink_journal_descriptor(const struct sink_journal *journal)
 {
         return journal->fd;
 }
+
+/* As output of a sink. */
+
+static int output_put(void *output, const char *record, size_t length)
+{
+        return sink_journal_send(output, record, length);
+}
+
+static int output_descriptor(const void *output)
+{
+        return sink_journal_descriptor(output);
+}
+
+static void output_close(void *output)
+{
+        sink_journal_close(output);
+}
+
+const struct sink_output_type sink_journal_output = {
+        .put = output_put,
+        .descriptor = output_descriptor,
+        .close = output_close,
+        .loses = true,
+};

@@ -11,7 +11,9 @@
 /* In a block, before the bytes of each entry. */
 struct entry_header {
         uint64_t lost;
-        uint64_t length;
+        uint32_t length;
+        uint16_t stamp_at;
+        uint16_t format;
 };
 
 struct sink_queue_block {
@@ -101,7 +103,10 @@ static struct sink_queue_block *append_block(struct sink_queue *queue)
 static bool push_locked(struct sink_queue *queue, const struct sink_queue_entry *entry)
 {
         struct sink_queue_block *block = queue->last;
-        struct entry_header header = { .lost = entry->lost, .length = entry->length };
+        struct entry_header header = { .lost = entry->lost,
+                                       .length = (uint32_t)entry->length,
+                                       .stamp_at = (uint16_t)entry->stamp_at,
+                                       .format = (uint16_t)entry->format };
         size_t size = padded(sizeof(header) + entry->length);
 
         if (queue->records >= queue->max_records)
@@ -172,6 +177,8 @@ bool sink_queue_block_peek(const struct sink_queue_block *block, struct sink_que
         memcpy(&header, block->bytes + block->read, sizeof(header));
         ret->bytes = block->bytes + block->read + sizeof(header);
         ret->length = header.length;
+        ret->stamp_at = header.stamp_at;
+        ret->format = (enum config_format)header.format;
         ret->lost = header.lost;
         return true;
 }

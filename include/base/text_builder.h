@@ -59,8 +59,19 @@ static inline void text_builder_byte(struct text_builder *builder, char byte)
 /* In decimal. */
 void text_builder_number(struct text_builder *builder, uint64_t number);
 
+/* Writes one byte that must not stand there as it is: a control character, or one of those the caller named. */
+typedef void (*text_builder_escape_fn)(struct text_builder *builder, uint8_t byte);
+
 /*
- * In double quotes, as JSON wants a string (RFC 8259 7) and valid UTF-8 whatever the text holds: control characters are
- * escaped, bytes that are not UTF-8 become U+FFFD.
+ * Valid UTF-8 whatever the text holds: bytes that are not UTF-8 become U+FFFD. Control characters (U+0000 to U+001F, and
+ * U+007F to U+009F, which begin escape sequences of terminals as well) and the bytes of specials, all of them ASCII,
+ * go through escape.
  */
+void text_builder_escaped(struct text_builder *builder, const char *text, size_t length, const char *specials,
+                          text_builder_escape_fn escape);
+
+/* An escape function's last resort: U+FFFD. */
+void text_builder_replacement(struct text_builder *builder);
+
+/* In double quotes, as JSON wants a string (RFC 8259 7): as text_builder_escaped, control characters written \u00XX. */
 void text_builder_quoted(struct text_builder *builder, const char *text, size_t length);

@@ -121,17 +121,56 @@ enum config_refuse_with {
 enum config_sink_kind {
         CONFIG_SINK_JOURNAL = 0,
         CONFIG_SINK_FILE,
+        CONFIG_SINK_SYSLOG,
 };
 
-/* Which records a sink takes. Default: deny and alarm. */
+enum config_format {
+        CONFIG_FORMAT_JSON = 0,
+        CONFIG_FORMAT_JOURNAL,
+        CONFIG_FORMAT_SYSLOG,
+        CONFIG_FORMAT_CEF,
+        CONFIG_FORMAT_AZURE,
+};
+
+enum config_transport {
+        CONFIG_TRANSPORT_TLS = 0,
+        CONFIG_TRANSPORT_TCP,
+        CONFIG_TRANSPORT_UDP,
+        CONFIG_TRANSPORT_UNIX, /* a datagram socket of this machine */
+};
+
+/* A server by name or address, or a socket of this machine. */
+struct config_server {
+        char *text;                   /* as written, to tell people; NULL: none */
+        struct net_endpoint endpoint; /* address AF_UNSPEC: to be looked up. port 0: none was written */
+        struct fqdn name;             /* length 0: given by address, or a path */
+        struct config_place place;
+};
+
+/* Where records go, which, and how. */
 struct config_sink {
         enum config_sink_kind kind;
-        struct config_text path; /* file */
-        bool takes_deny;         /* also audit */
+        enum config_format format; /* absent: what fits the kind */
+        struct config_text path;   /* file */
+        bool takes_deny;           /* also audit */
         bool takes_allow;
+        bool allow_at_start; /* of allowed connections and flows: a record when they begin, when they end */
+        bool allow_at_end;
         struct config_text *clusters; /* none: every cluster */
         size_t cluster_count;
-        unsigned queue; /* records; default 65536 */
+        unsigned summarize_ms;          /* window of denial_window.h; 0: off */
+        unsigned queue;                 /* records; default 65536 */
+        unsigned facility;              /* of a syslog header */
+        struct config_text resource_id; /* azure; text NULL: none */
+        /* syslog */
+        struct config_server server; /* with a port, unless it is a path */
+        enum config_transport transport;
+        struct config_text ca_file;   /* text NULL: the system's */
+        struct config_text cert_file; /* with key_file, or both NULL */
+        struct config_text key_file;
+        struct config_text server_name; /* that the server's certificate must be for; text NULL: its name or address */
+        struct config_text spool;       /* a directory; text NULL: none */
+        uint64_t spool_max;             /* bytes */
         struct config_place place;
 };
 

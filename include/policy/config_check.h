@@ -7,7 +7,6 @@
 void config_check_listener(struct config_reader *reader, const struct config_yaml_node *node, void *listener);
 void config_check_pool(struct config_reader *reader, const struct config_yaml_node *node, void *pool);
 void config_check_cluster(struct config_reader *reader, const struct config_yaml_node *node, void *cluster);
-void config_check_sink(struct config_reader *reader, const struct config_yaml_node *node, void *sink);
 
 /* Names that must be unique or must exist, addresses in two pools, listeners in each other's way. Fills cluster.snat_pool. */
 void config_check_whole(struct config_reader *reader, const struct config_yaml_node *root, struct config *config);

@@ -5,8 +5,8 @@
 
 /* Into struct config_text: a DNS name in canonical form. */
 int config_network_fqdn(const struct config_input *input, void *field, char *complaint);
-/* Into struct config_text: name:port, address:port or [v6]:port. */
-int config_network_host_port(const struct config_input *input, void *field, char *complaint);
+/* Into struct config_server: name, address or [v6], each with or without :port, or an absolute path. */
+int config_network_syslog_server(const struct config_input *input, void *field, char *complaint);
 /* Into struct fqdn. */
 int config_network_zone(const struct config_input *input, void *field, char *complaint);
 /* Into struct net_address: one to listen at. */

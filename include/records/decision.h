@@ -25,9 +25,10 @@
 enum decision_event {
         DECISION_EVENT_CONNECTION = 0,
         DECISION_EVENT_ALARM,
-        DECISION_EVENT_QUERY,   /* what a client asked the DNS listener, and what it was answered */
-        DECISION_EVENT_PACKET,  /* a packet that the kernel did not forward, or in audit mode would not have */
-        DECISION_EVENT_FLOW,    /* the end of what the kernel forwarded by a network rule */
+        DECISION_EVENT_QUERY,  /* what a client asked the DNS listener, and what it was answered */
+        DECISION_EVENT_PACKET, /* a packet that the kernel did not forward, or in audit mode would not have */
+        DECISION_EVENT_FLOW,   /* the end of what the kernel forwarded by a network rule */
+        DECISION_EVENT_START,  /* a connection, request or flow begins to move bytes; its end has a record of its own */
         DECISION_EVENT_SUMMARY, /* more decisions like one that has a record of its own; see denial_window.h */
 };
 
@@ -69,7 +70,7 @@ struct decision_dns {
 struct decision {
         enum decision_event event;
         enum policy_action action;
-        enum reason reason;              /* all events but alarms */
+        enum reason reason;              /* all events but alarms and starts */
         char alarm[DECISION_ALARM_SIZE]; /* alarm events: what goes into the field reason, "snat-nearly-exhausted" */
         enum decision_listener listener;
         enum decision_protocol protocol;
@@ -108,6 +109,7 @@ struct decision {
 enum decision_class {
         DECISION_CLASS_DENY = 0, /* also audit */
         DECISION_CLASS_ALLOW,
+        DECISION_CLASS_START, /* what is not over yet */
         DECISION_CLASS_ALARM,
         DECISION_CLASS_COUNT, /* must be last */
 };
@@ -119,6 +121,12 @@ enum decision_protocol decision_protocol_of_ip(uint8_t ip_protocol);
 void decision_set_rule(struct decision *decision, const char *feature, const char *rule_file, unsigned rule_line);
 
 enum decision_class decision_class(const struct decision *decision);
+
+/* Severity as syslog numbers it (RFC 5424 6.2.1): warning for alarms, notice for deny and audit, informational for others. */
+unsigned decision_severity(const struct decision *decision);
+
+/* "connection", "alarm", … as in the field event. */
+const char *decision_event_text(const struct decision *decision);
 
 enum decision_field_kind {
         DECISION_FIELD_TEXT = 0,
@@ -150,11 +158,17 @@ struct decision_fields {
         char dns_flags[DECISION_FLAGS_SIZE];
 };
 
+/* RFC 3339 in UTC with microseconds, and NUL. Returns its length; 0: a time past the year 9999, which has no such form. */
+size_t decision_time_format(uint64_t time_us, char text[DECISION_TIME_SIZE]);
+
 /* Lists the fields. They are borrowed from *decision and *ret, so neither may move. */
 void decision_fields(const struct decision *decision, struct decision_fields *ret);
 
 /* "https", "udp", "ip-47"; "" when unknown. Returns buffer or a constant. */
 const char *decision_protocol_text(const struct decision *decision, char buffer[DECISION_PROTOCOL_SIZE]);
 
-/* What goes into the field reason: the row's text, for alarms the alarm, which need not end in NUL: *ret_length bytes. */
+/*
+ * What goes into the field reason: the row's text, for alarms the alarm, which need not end in NUL: *ret_length bytes. Starts
+ * have none.
+ */
 const char *decision_reason_text(const struct decision *decision, size_t *ret_length);

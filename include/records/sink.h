@@ -34,7 +34,7 @@ bool sink_matches(const struct sink *sink, const struct config_sink *config);
 void sink_set_queue(struct sink *sink, size_t max_records);
 
 /* Queues one formatted body; when it does not fit, it is lost and counted. Call sink_wake after the last of a batch. */
-void sink_push(struct sink *sink, const char *body, size_t length);
+void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body);
 
 /* Counts records that were lost before they came here. */
 void sink_lose(struct sink *sink, uint64_t count);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/compiler.h"
+#include "records/sink_output.h"
 
 struct sink_file;
 
@@ -21,9 +22,10 @@ MUST_CHECK int sink_file_open(const char *path, struct sink_file **ret);
 /* What is still buffered is dropped. Takes NULL. */
 void sink_file_close(struct sink_file *file);
 
-/* Buffers the pieces of one line, "\n" included; false: no room, flush first. Any line fits an empty buffer (16 KiB). */
-MUST_CHECK bool sink_file_append(struct sink_file *file, const char *head, size_t head_length, const char *tail,
-                                 size_t tail_length);
+/*
+ * Buffers one line, given without its "\n"; false: no room, flush first. Any line of up to 16 KiB fits an empty buffer.
+ */
+MUST_CHECK bool sink_file_append(struct sink_file *file, const char *line, size_t length);
 
 /*
  * Writes what is buffered. Returns 0 when all is in the file; -errno otherwise, the rest is kept (-EAGAIN: poll the
@@ -41,3 +43,6 @@ MUST_CHECK int sink_file_reopen(struct sink_file *file);
 
 /* For poll(). */
 int sink_file_descriptor(const struct sink_file *file);
+
+/* The same as output of a sink; self is a struct sink_file. */
+extern const struct sink_output_type sink_file_output;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/compiler.h"
+#include "records/sink_output.h"
 
 #define SINK_JOURNAL_SOCKET "/run/systemd/journal/socket"
 
@@ -20,11 +21,13 @@ MUST_CHECK int sink_journal_open(const char *socket_path, struct sink_journal **
 void sink_journal_close(struct sink_journal *journal);
 
 /*
- * Sends head and tail as one datagram. Never waits. Returns 0; -EAGAIN when journald has not read enough yet (poll the
- * descriptor); otherwise -errno: this record will not go through, -ENOENT or -ECONNREFUSED where there is no journald.
+ * Sends one datagram. Never waits. Returns 0; -EAGAIN when journald has not read enough yet (poll the descriptor);
+ * otherwise -errno: this record will not go through, -ENOENT or -ECONNREFUSED where there is no journald.
  */
-MUST_CHECK int sink_journal_send(struct sink_journal *journal, const char *head, size_t head_length, const char *tail,
-                                 size_t tail_length);
+MUST_CHECK int sink_journal_send(struct sink_journal *journal, const char *datagram, size_t length);
 
 /* For poll(). */
 int sink_journal_descriptor(const struct sink_journal *journal);
+
+/* The same as output of a sink; self is a struct sink_journal. */
+extern const struct sink_output_type sink_journal_output;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "policy/config.h"
 
 #define SINK_QUEUE_MAX_BYTES (64u << 20) /* of all blocks of one queue */
 #define SINK_QUEUE_BLOCK_SIZE 65536
@@ -19,6 +20,8 @@ struct sink_queue_block;
 struct sink_queue_entry {
         const char *bytes; /* borrowed from the block */
         size_t length;
+        size_t stamp_at; /* as formatter_body says */
+        enum config_format format;
         uint64_t lost; /* records lost between the entry before and this one */
 };
 

@@ -136,12 +136,12 @@ static inline struct decision sample_summary(const struct decision *first)
  * Every event of every listener with everything set, each text full of this byte and each number as large as it can be:
  * no record is longer. which: 0 to SAMPLE_LARGEST_COUNT - 1.
  */
-#define SAMPLE_LARGEST_COUNT (6 * 5)
+#define SAMPLE_LARGEST_COUNT (7 * 5)
 static inline void sample_largest(struct decision *decision, unsigned which, int byte)
 {
         sample_full(decision);
-        decision->event = (enum decision_event)(which % 6);
-        decision->listener = (enum decision_listener)(which / 6);
+        decision->event = (enum decision_event)(which % 7);
+        decision->listener = (enum decision_listener)(which / 7);
         decision->action = (enum policy_action)(which % 3);
         decision->reason = REASON_TOO_MANY_CLIENT_CONNECTIONS;
         decision->protocol = DECISION_PROTOCOL_IP;

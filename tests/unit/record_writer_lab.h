@@ -51,7 +51,10 @@ static inline struct config_sink *add_sink(struct setup *setup, enum config_sink
         struct config_sink *sink = &setup->sinks[setup->config.sink_count++];
 
         setup->config.sinks = setup->sinks;
-        *sink = (struct config_sink){ .kind = kind, .path.text = path, .takes_deny = true, .queue = 65536 };
+        *sink = (struct config_sink){
+                .kind = kind, .path.text = path, .takes_deny = true, .allow_at_end = true, .queue = 65536
+        };
+        sink->format = kind == CONFIG_SINK_JOURNAL ? CONFIG_FORMAT_JOURNAL : CONFIG_FORMAT_JSON;
         return sink;
 }
 

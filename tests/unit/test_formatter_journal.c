@@ -2,6 +2,7 @@
 
 #include "base/compiler.h"
 #include "records/formatter_journal.h"
+#include "records/sentence.h"
 
 static const struct formatter_stamp sample_stamp = { .seq = 7,
                                                      .lost = 3,
@@ -9,20 +10,23 @@ static const struct formatter_stamp sample_stamp = { .seq = 7,
 
 static struct receiver_record record;
 
+static const struct formatter_style style = { .format = CONFIG_FORMAT_JOURNAL, .host_name = "nva1", .resource_id = "" };
+
 static void format_and_parse(const struct decision *decision, const struct formatter_stamp *stamp)
 {
-        size_t length = formatter_journal_stamp(stamp, record.datagram);
+        static struct formatter_body body;
 
-        length += formatter_journal_body(decision, record.datagram + length);
+        formatter_write_body(&style, decision, &body);
         memset(record.fields, 0, sizeof(record.fields));
-        receiver_parse(&record, length);
+        receiver_parse(&record, formatter_complete(style.format, stamp, body.bytes, body.length, body.stamp_at,
+                                                   record.datagram));
 }
 
 static void assert_message(const struct decision *decision, const char *expected)
 {
-        char message[FORMATTER_MESSAGE_SIZE];
+        char message[SENTENCE_SIZE];
 
-        assert_int_equal(formatter_journal_message(decision, message), strlen(expected));
+        assert_int_equal(sentence_format(decision, message), strlen(expected));
         assert_string_equal(message, expected);
 }
 
@@ -201,6 +205,7 @@ static void priority_and_message_id_follow_event_and_action(void **state)
                 { DECISION_EVENT_QUERY, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_QUERY },
                 { DECISION_EVENT_PACKET, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_PACKET },
                 { DECISION_EVENT_FLOW, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_FLOW },
+                { DECISION_EVENT_START, POLICY_ALLOW, "6", FORMATTER_JOURNAL_ID_START },
                 { DECISION_EVENT_SUMMARY, POLICY_DENY, "5", FORMATTER_JOURNAL_ID_SUMMARY },
         };
 
@@ -252,7 +257,8 @@ static void each_event_has_an_id_of_its_own(void **state)
 {
         static const char *const ids[] = { FORMATTER_JOURNAL_ID_CONNECTION, FORMATTER_JOURNAL_ID_ALARM,
                                            FORMATTER_JOURNAL_ID_QUERY,      FORMATTER_JOURNAL_ID_PACKET,
-                                           FORMATTER_JOURNAL_ID_FLOW,       FORMATTER_JOURNAL_ID_SUMMARY };
+                                           FORMATTER_JOURNAL_ID_FLOW,       FORMATTER_JOURNAL_ID_SUMMARY,
+                                           FORMATTER_JOURNAL_ID_START };
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {

@@ -3,22 +3,25 @@
 #include <jansson.h>
 
 #include "base/compiler.h"
-#include "records/formatter_json.h"
+#include "records/formatter.h"
 
 static const struct formatter_stamp sample_stamp = { .seq = 7,
                                                      .lost = 3,
                                                      .instance = "0123456789abcdef0123456789abcdef" };
 
+static const struct formatter_style style = { .format = CONFIG_FORMAT_JSON, .host_name = "nva1", .resource_id = "" };
+
 /* Formats, checks that it is one line, parses it back. The caller owns the result. */
 static json_t *format_and_parse(const struct decision *decision, const struct formatter_stamp *stamp)
 {
-        static char line[FORMATTER_LINE_SIZE];
+        static struct formatter_body body;
+        static char line[FORMATTER_RECORD_SIZE];
         json_error_t error;
-        size_t length = formatter_json(decision, stamp, line);
 
+        formatter_write_body(&style, decision, &body);
+        size_t length = formatter_complete(style.format, stamp, body.bytes, body.length, body.stamp_at, line);
         assert_in_range(length, 2, sizeof(line));
-        assert_int_equal(line[length - 1], '\n');
-        assert_null(memchr(line, '\n', length - 1));
+        assert_null(memchr(line, '\n', length));
         json_t *record = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
         if (record == NULL)
                 fail_msg("%s in: %.*s", error.text, (int)length, line);
@@ -335,7 +338,7 @@ static void every_byte_value_in_every_text_gives_one_line_that_parses(void **sta
         }
 }
 
-/* formatter_json_body ends the program when a record does not fit. */
+/* formatter_write_body ends the program when a record does not fit. */
 static void the_largest_records_of_all_events_fit_whatever_bytes_they_hold(void **state)
 {
         size_t longest = 0;
@@ -343,13 +346,13 @@ static void the_largest_records_of_all_events_fit_whatever_bytes_they_hold(void 
         (void)state;
         for (unsigned i = 0; i < 255 * SAMPLE_LARGEST_COUNT; i++) {
                 unsigned byte = 1 + i / SAMPLE_LARGEST_COUNT;
-                char body[FORMATTER_BODY_SIZE];
+                static struct formatter_body body;
                 struct decision decision;
 
                 sample_largest(&decision, i % SAMPLE_LARGEST_COUNT, (int)byte);
-                size_t length = formatter_json_body(&decision, body);
-                if (length > longest)
-                        longest = length;
+                formatter_write_body(&style, &decision, &body);
+                if (body.length > longest)
+                        longest = body.length;
                 json_t *record = format_and_parse(&decision, &sample_stamp);
                 if (byte < 0x80) {
                         assert_int_equal(json_string_length(json_object_get(record, "rule")), DECISION_RULE_SIZE);
@@ -357,7 +360,7 @@ static void the_largest_records_of_all_events_fit_whatever_bytes_they_hold(void 
                 }
                 json_decref(record);
         }
-        assert_in_range(longest, FORMATTER_BODY_SIZE * 3 / 4, FORMATTER_BODY_SIZE); /* These are the largest. */
+        assert_in_range(longest, FORMATTER_BODY_SIZE / 3, FORMATTER_BODY_SIZE);
 }
 
 static void valid_utf8_is_kept_and_everything_else_replaced(void **state)

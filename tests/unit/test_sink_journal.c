@@ -36,18 +36,18 @@ static struct sink_journal *open_journal(void)
 
 static int send_text(struct sink_journal *journal, const char *text)
 {
-        return sink_journal_send(journal, "A=", 2, text, strlen(text));
+        return sink_journal_send(journal, text, strlen(text));
 }
 
-static void head_and_tail_arrive_as_one_datagram(void **state)
+static void each_record_arrives_as_one_datagram(void **state)
 {
         char buffer[64];
         int fd = receiver_bind(path);
         struct sink_journal *journal = open_journal();
 
         (void)state;
-        assert_int_equal(send_text(journal, "one\n"), 0);
-        assert_int_equal(send_text(journal, "two\n"), 0);
+        assert_int_equal(send_text(journal, "A=one\n"), 0);
+        assert_int_equal(send_text(journal, "A=two\n"), 0);
         assert_int_equal(receiver_read(fd, buffer, sizeof(buffer)), 6);
         assert_memory_equal(buffer, "A=one\n", 6);
         assert_int_equal(receiver_read(fd, buffer, sizeof(buffer)), 6);
@@ -59,14 +59,13 @@ static void head_and_tail_arrive_as_one_datagram(void **state)
 static void the_longest_record_goes_through(void **state)
 {
         static char buffer[65536];
-        static char body[FORMATTER_LINE_SIZE - 2];
+        static char record[FORMATTER_RECORD_SIZE];
         int fd = receiver_bind(path);
         struct sink_journal *journal = open_journal();
 
         (void)state;
-        assert_int_equal(sink_journal_send(journal, "A=", 2, body, sizeof(body)), 0);
-        assert_int_equal(receiver_read(fd, buffer, sizeof(buffer)), FORMATTER_LINE_SIZE);
-        assert_int_equal(sink_journal_send(journal, "A==", 3, body, sizeof(body)), -EMSGSIZE);
+        assert_int_equal(sink_journal_send(journal, record, sizeof(record)), 0);
+        assert_int_equal(receiver_read(fd, buffer, sizeof(buffer)), FORMATTER_RECORD_SIZE);
         sink_journal_close(journal);
         close(fd);
 }
@@ -76,8 +75,8 @@ static void without_journald_each_send_says_so(void **state)
         struct sink_journal *journal = open_journal();
 
         (void)state;
-        assert_int_equal(send_text(journal, "one\n"), -ENOENT);
-        assert_int_equal(send_text(journal, "two\n"), -ENOENT);
+        assert_int_equal(send_text(journal, "A=one\n"), -ENOENT);
+        assert_int_equal(send_text(journal, "A=two\n"), -ENOENT);
         sink_journal_close(journal);
 }
 
@@ -90,7 +89,7 @@ static void a_journald_that_comes_goes_and_comes_back_is_found(void **state)
         assert_int_equal(send_text(journal, "lost\n"), -ENOENT);
         for (int round = 0; round < 3; round++) {
                 int fd = receiver_bind(path);
-                assert_int_equal(send_text(journal, "one\n"), 0);
+                assert_int_equal(send_text(journal, "A=one\n"), 0);
                 assert_int_equal(receiver_read(fd, buffer, sizeof(buffer)), 6);
                 close(fd);
                 assert_int_equal(send_text(journal, "lost\n"), -ECONNREFUSED);
@@ -139,7 +138,7 @@ static void a_path_too_long_for_a_socket_is_an_error(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(head_and_tail_arrive_as_one_datagram),
+                TEST(each_record_arrives_as_one_datagram),
                 TEST(the_longest_record_goes_through),
                 TEST(without_journald_each_send_says_so),
                 TEST(a_journald_that_comes_goes_and_comes_back_is_found),

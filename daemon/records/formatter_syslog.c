@@ -1,0 +1,120 @@
+#include "records/formatter_syslog.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "records/sentence.h"
+
+#define FACILITY_SHIFT 3 /* PRI is facility * 8 + severity, RFC 5424 6.2.1 */
+
+/* A control character has no form of its own in a message, and a newline would end it for receivers of lines. */
+static void escape_text(struct text_builder *body, uint8_t byte)
+{
+        (void)byte;
+        text_builder_replacement(body);
+}
+
+/* RFC 5424 6.3.3: these three are escaped with a backslash; a backslash before any other character stands for itself. */
+static void escape_value(struct text_builder *body, uint8_t byte)
+{
+        if (byte != '"' && byte != '\\' && byte != ']') {
+                text_builder_replacement(body);
+                return;
+        }
+        text_builder_byte(body, '\\');
+        text_builder_byte(body, (char)byte);
+}
+
+static void put_text(struct text_builder *body, const char *name, const char *text, size_t length)
+{
+        text_builder_byte(body, ' ');
+        text_builder_text(body, name);
+        text_builder_text(body, "=\"");
+        text_builder_escaped(body, text, length, "\"\\]", escape_value);
+        text_builder_byte(body, '"');
+}
+
+static void put_number(struct text_builder *body, const char *name, uint64_t number)
+{
+        text_builder_byte(body, ' ');
+        text_builder_text(body, name);
+        text_builder_text(body, "=\"");
+        text_builder_number(body, number);
+        text_builder_byte(body, '"');
+}
+
+static void put_field(struct text_builder *body, const struct decision_field *field)
+{
+        switch (field->kind) {
+        case DECISION_FIELD_TEXT:
+                put_text(body, field->name, field->text, field->length);
+                break;
+        case DECISION_FIELD_NUMBER:
+                put_number(body, field->name, field->number);
+                break;
+        case DECISION_FIELD_BOOLEAN:
+                put_text(body, field->name, field->number != 0 ? "true" : "false", field->number != 0 ? 4 : 5);
+                break;
+        }
+}
+
+/* A time that the calendar cannot express is nil (RFC 5424 6.2.3). */
+static void put_time(struct text_builder *body, const struct decision *decision)
+{
+        char text[DECISION_TIME_SIZE];
+        size_t length = decision_time_format(decision->time_us, text);
+
+        if (length > 0)
+                text_builder_bytes(body, text, length);
+        else
+                text_builder_byte(body, '-');
+}
+
+/* Up to MSGID. Host names are printable ASCII by the kernel's leave, so what is not becomes "-" as a whole (6.2.4). */
+static void put_header(const struct formatter_style *style, const struct decision *decision, struct text_builder *body)
+{
+        text_builder_byte(body, '<');
+        text_builder_number(body, ((unsigned)style->facility << FACILITY_SHIFT) + decision_severity(decision));
+        text_builder_text(body, ">1 ");
+        put_time(body, decision);
+        text_builder_byte(body, ' ');
+        text_builder_text(body, style->host_name[0] != '\0' ? style->host_name : "-");
+        text_builder_text(body, " aksegressd - ");
+        text_builder_text(body, decision_event_text(decision));
+        text_builder_byte(body, ' ');
+}
+
+void formatter_syslog_header(const struct formatter_style *style, const struct decision *decision,
+                             struct text_builder *body)
+{
+        put_header(style, decision, body);
+        text_builder_text(body, "- ");
+}
+
+size_t formatter_syslog_body(const struct formatter_style *style, const struct decision *decision,
+                             struct text_builder *body)
+{
+        char sentence[SENTENCE_SIZE];
+        struct decision_fields fields;
+        size_t stamp_at;
+        size_t length;
+
+        put_header(style, decision, body);
+        text_builder_text(body, "[" FORMATTER_SYSLOG_SD_ID);
+        stamp_at = text_builder_length(body);
+        decision_fields(decision, &fields);
+        for (size_t i = 0; i < fields.count; i++)
+                put_field(body, &fields.items[i]);
+        text_builder_text(body, "] ");
+        length = sentence_format(decision, sentence);
+        text_builder_escaped(body, sentence, length, "", escape_text);
+        return stamp_at;
+}
+
+void formatter_syslog_stamp(const struct formatter_stamp *stamp, struct text_builder *record)
+{
+        put_number(record, "seq", stamp->seq);
+        put_text(record, "instance", stamp->instance, strnlen(stamp->instance, FORMATTER_INSTANCE_SIZE - 1));
+        if (stamp->lost > 0)
+                put_number(record, "lost", stamp->lost);
+}

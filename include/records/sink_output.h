@@ -1,0 +1,37 @@
+/*
+ * What a sink writes to: one type for each kind, behind the same few calls. All of them are for the sink's thread alone.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sink_output_type {
+        /*
+         * Takes one record whole. Returns 0; -EAGAIN: no room, wait for the descriptor or for the sink to be woken and
+         * offer it again; another -errno: it could not be written.
+         */
+        int (*put)(void *output, const char *record, size_t length);
+
+        /* Writes out what was taken and is not written. Returns as put does. NULL: nothing is ever kept. */
+        int (*flush)(void *output);
+
+        /* How many records were taken and are not written. NULL: none. */
+        size_t (*pending)(const void *output);
+
+        /* Opens it anew under its name; on failure the old one is used on. Returns 0 or -errno. NULL: there is no such thing. */
+        int (*reopen)(void *output);
+
+        /* To poll() for writing after -EAGAIN; -1: none. */
+        int (*descriptor)(const void *output);
+
+        void (*close)(void *output);
+
+        /* A record that could not be written is lost (nobody listens), and not tried again until it can be (full disk). */
+        bool loses;
+};
+
+struct sink_output {
+        const struct sink_output_type *type;
+        void *self; /* owned; NULL: not open */
+};

@@ -1,0 +1,54 @@
+/*
+ * The sinks in force, with what each of them is given: which decisions (sink_filter), in which style (formatter), and
+ * whether those that repeat themselves are summed up (denial_window). Made by one thread, then used by the record thread
+ * alone until it has gone over to the next table. The sinks themselves go on from table to table.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "policy/config.h"
+#include "records/decision.h"
+#include "records/record_ring.h"
+#include "records/sink.h"
+
+struct sink_table;
+
+/* For up to max_count sinks. Returns NULL when out of memory. */
+struct sink_table *sink_table_new(size_t max_count);
+
+/* The sinks stay. Takes NULL. */
+void sink_table_free(struct sink_table *table);
+
+/*
+ * Appends a sink with the settings of config, which are copied; host_name is borrowed. Returns 0, or -ENOMEM with the
+ * table as it was.
+ */
+MUST_CHECK int sink_table_add(struct sink_table *table, const struct config_sink *config, const char *host_name,
+                              struct sink *sink);
+
+size_t sink_table_count(const struct sink_table *table);
+struct sink *sink_table_sink(const struct sink_table *table, size_t index);
+
+/* Gives the decision to each sink that takes it, once or, where it repeats itself, as part of a summary. */
+void sink_table_deliver(struct sink_table *table, const struct decision *decision, uint64_t now_ms);
+
+/* Counts decisions that were lost before they came here with each sink that would have taken some. */
+void sink_table_deliver_lost(struct sink_table *table, const struct record_ring_lost *lost);
+
+/* Has the sinks write what they were given. */
+void sink_table_wake(struct sink_table *table);
+
+/*
+ * Gives out what is due: summaries whose window is over, and an alarm for each sink that lost records, at once and then
+ * once a minute.
+ */
+void sink_table_run_timers(struct sink_table *table, uint64_t now_ms);
+
+/* When to call sink_table_run_timers next; UINT64_MAX: not before another decision. */
+uint64_t sink_table_deadline_ms(const struct sink_table *table, uint64_t now_ms);
+
+/* Gives out every summary, whether or not its window is over. */
+void sink_table_end_windows(struct sink_table *table, uint64_t now_ms);
