@@ -1,0 +1,635 @@
+#include "records/spool.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "records/spool_segment.h"
+
+#define BUFFER_SIZE (256 * 1024)
+#define SEGMENTS 16 /* a full spool has about so many of them */
+#define SEGMENT_MIN_BYTES (256u << 10)
+#define SEGMENT_MAX_BYTES (16u << 20)
+#define DIRECTORY_MODE 0700
+#define FILE_MODE 0600
+
+static_assert(BUFFER_SIZE <= SEGMENT_MIN_BYTES, "what is flushed fits one segment");
+static_assert(SPOOL_RECORD_MAX_LENGTH + SPOOL_SEGMENT_HEADER_SIZE <= BUFFER_SIZE, "a record fits the buffers");
+
+struct segment {
+        uint64_t start; /* byte of the row */
+        uint64_t size;
+        int fd; /* of memory; -1: a file */
+};
+
+/* What the file "position" holds; written by the reading thread. */
+struct position {
+        uint64_t committed;
+        uint64_t confirmed;
+};
+
+struct spool {
+        /* constant */
+        int directory_fd; /* -1: in memory */
+        int lock_fd;
+        int position_fd;
+        uint64_t max_bytes;
+        uint64_t segment_bytes;
+        uint64_t replay_bytes;
+        uint64_t opened_end; /* where the row ended when it was opened */
+
+        /* the appending thread's */
+        char *buffer;
+        size_t buffered; /* bytes */
+        size_t buffered_records;
+        int write_fd; /* of the last segment; -1: there is none yet */
+
+        /* the reading thread's */
+        char *chunk; /* of the row, from chunk_start on */
+        uint64_t chunk_start;
+        size_t chunk_length;
+        uint64_t cursor;
+        uint64_t
+                given_beyond; /* records of this process, behind what is committed, that were given since the last commit */
+        int read_fd;          /* -1: none */
+        uint64_t read_start; /* of which segment */
+
+        /* shared */
+        pthread_mutex_t lock;
+        struct segment *segments; /* one behind the other; the last is appended to */
+        size_t count;
+        size_t capacity;
+        uint64_t total_bytes;
+        uint64_t appended_records;
+        uint64_t sent_records;
+        uint64_t damaged_bytes;
+        struct position position;
+};
+
+static uint64_t end_of(const struct segment *segment)
+{
+        return segment->start + segment->size;
+}
+
+/* Where the row ends. Locked. */
+static uint64_t row_end(const struct spool *spool)
+{
+        return spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : spool->opened_end;
+}
+
+static void close_descriptor(int *fd)
+{
+        if (*fd != -1)
+                close(*fd);
+        *fd = -1;
+}
+
+/* Opening. */
+
+static int add_segment(struct spool *spool, const struct segment *segment)
+{
+        if (spool->count == spool->capacity) {
+                size_t capacity = spool->capacity * 2 + SEGMENTS;
+                struct segment *segments = reallocarray(spool->segments, capacity, sizeof(*segments));
+                if (segments == NULL)
+                        return -ENOMEM;
+                spool->segments = segments;
+                spool->capacity = capacity;
+        }
+        spool->segments[spool->count++] = *segment;
+        spool->total_bytes += segment->size;
+        return 0;
+}
+
+static int adopt_file(struct spool *spool, const char *name)
+{
+        struct segment segment = { .fd = -1 };
+        struct stat status;
+
+        if (spool_segment_parse_name(name, &segment.start) < 0)
+                return 0;
+        if (fstatat(spool->directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == -1)
+                return -errno;
+        /* Its name is that of the next segment to be begun. */
+        if (status.st_size == 0)
+                return unlinkat(spool->directory_fd, name, 0) == -1 ? -errno : 0;
+        segment.size = (uint64_t)status.st_size;
+        return add_segment(spool, &segment);
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+        const struct segment *one = a;
+        const struct segment *other = b;
+
+        return one->start < other->start ? -1 : one->start > other->start;
+}
+
+static int list_segments(struct spool *spool)
+{
+        int fd = openat(spool->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *directory = fd != -1 ? fdopendir(fd) : NULL;
+        const struct dirent *entry;
+        int r = 0;
+
+        if (directory == NULL) {
+                r = -errno;
+                close_descriptor(&fd);
+                return r;
+        }
+        while (r == 0 && (entry = readdir(directory)) != NULL)
+                r = adopt_file(spool, entry->d_name);
+        closedir(directory);
+        if (r == 0 && spool->count > 0)
+                qsort(spool->segments, spool->count, sizeof(*spool->segments), compare_segments);
+        return r;
+}
+
+/* Only the last one can have an unfinished record at its end; earlier ones were left for the next when they were whole. */
+static int cut_last_segment(struct spool *spool)
+{
+        struct segment *last = &spool->segments[spool->count - 1];
+        char name[SPOOL_SEGMENT_NAME_SIZE];
+        uint64_t whole;
+
+        spool_segment_name(last->start, name);
+        int fd = openat(spool->directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd == -1)
+                return -errno;
+        int r = spool_segment_scan(fd, &whole);
+        if (r == 0 && whole < last->size) {
+                r = ftruncate(fd, (off_t)whole) == -1 ? -errno : 0;
+                spool->total_bytes -= last->size - whole;
+                spool->damaged_bytes += last->size - whole;
+                last->size = whole;
+        }
+        close(fd);
+        if (r == 0 && whole == 0) {
+                r = unlinkat(spool->directory_fd, name, 0) == -1 ? -errno : 0;
+                spool->count--;
+        }
+        return r;
+}
+
+/* Without a position all is new. One behind the end of the row is what a power cut left of more. */
+static void take_position(struct spool *spool)
+{
+        struct position position;
+        uint64_t first = spool->count > 0 ? spool->segments[0].start : 0;
+
+        if (pread(spool->position_fd, &position, sizeof(position), 0) != sizeof(position) ||
+            position.confirmed > position.committed)
+                position = (struct position){ first, first };
+        if (position.committed < first)
+                position.committed = first;
+        spool->opened_end = spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : position.committed;
+        if (position.committed > spool->opened_end)
+                spool->opened_end = position.committed;
+        spool->position = position;
+}
+
+static int open_at(const struct spool *spool, const char *name, int *ret_fd)
+{
+        int fd = openat(spool->directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+
+        if (fd == -1)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+static int open_directory(struct spool *spool, const char *path)
+{
+        int r;
+
+        if (mkdir(path, DIRECTORY_MODE) == -1 && errno != EEXIST)
+                return -errno;
+        spool->directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (spool->directory_fd == -1)
+                return -errno;
+        r = open_at(spool, "lock", &spool->lock_fd);
+        if (r == 0 && flock(spool->lock_fd, LOCK_EX | LOCK_NB) == -1)
+                r = -errno;
+        if (r == 0)
+                r = open_at(spool, "position", &spool->position_fd);
+        if (r == 0)
+                r = list_segments(spool);
+        if (r == 0 && spool->count > 0)
+                r = cut_last_segment(spool);
+        if (r == 0)
+                take_position(spool);
+        return r;
+}
+
+static uint64_t segment_bytes_for(uint64_t max_bytes)
+{
+        uint64_t bytes = max_bytes / SEGMENTS;
+
+        if (bytes < SEGMENT_MIN_BYTES)
+                return SEGMENT_MIN_BYTES;
+        return bytes > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : bytes;
+}
+
+int spool_open(const char *directory, uint64_t max_bytes, char *error, size_t error_size, struct spool **ret)
+{
+        struct spool *spool = calloc(1, sizeof(*spool));
+        int r = 0;
+
+        if (spool == NULL) {
+                snprintf(error, error_size, "%s", strerror(ENOMEM));
+                return -ENOMEM;
+        }
+        spool->directory_fd = spool->lock_fd = spool->position_fd = spool->write_fd = spool->read_fd = -1;
+        pthread_mutex_init(&spool->lock, NULL);
+        spool->max_bytes = max_bytes;
+        spool->segment_bytes = segment_bytes_for(max_bytes);
+        spool->replay_bytes = max_bytes / 2 < SPOOL_REPLAY_BYTES ? max_bytes / 2 : SPOOL_REPLAY_BYTES;
+        spool->buffer = malloc(BUFFER_SIZE);
+        spool->chunk = malloc(BUFFER_SIZE);
+        if (spool->buffer == NULL || spool->chunk == NULL)
+                r = -ENOMEM;
+        if (r == 0 && directory != NULL)
+                r = open_directory(spool, directory);
+        if (r < 0) {
+                snprintf(error, error_size, "spool %s: %s", directory != NULL ? directory : "in memory",
+                         r == -EWOULDBLOCK ? "another process, or a sink that is just ending, uses it" : strerror(-r));
+                spool_close(spool);
+                return r;
+        }
+        spool_rewind(spool);
+        *ret = spool;
+        return 0;
+}
+
+void spool_close(struct spool *spool)
+{
+        if (spool == NULL)
+                return;
+        for (size_t i = 0; i < spool->count; i++)
+                close_descriptor(&spool->segments[i].fd);
+        close_descriptor(&spool->read_fd);
+        close_descriptor(&spool->write_fd);
+        close_descriptor(&spool->position_fd);
+        close_descriptor(&spool->lock_fd);
+        close_descriptor(&spool->directory_fd);
+        free(spool->segments);
+        free(spool->chunk);
+        free(spool->buffer);
+        pthread_mutex_destroy(&spool->lock);
+        free(spool);
+}
+
+/* Appending. */
+
+static int create_file(struct spool *spool, uint64_t start, int *ret_fd)
+{
+        char name[SPOOL_SEGMENT_NAME_SIZE];
+
+        if (spool->directory_fd == -1) {
+                *ret_fd = memfd_create("aksegressd-spool", MFD_CLOEXEC);
+                return *ret_fd == -1 ? -errno : 0;
+        }
+        spool_segment_name(start, name);
+        return open_at(spool, name, ret_fd);
+}
+
+/* A new last segment, and the descriptor to write it by. */
+static int begin_segment(struct spool *spool)
+{
+        struct segment segment = { .fd = -1 };
+        int fd;
+
+        pthread_mutex_lock(&spool->lock);
+        segment.start = row_end(spool);
+        pthread_mutex_unlock(&spool->lock);
+        int r = create_file(spool, segment.start, &fd);
+        if (r < 0)
+                return r;
+        if (spool->directory_fd == -1) {
+                segment.fd = fd;
+                fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        }
+        pthread_mutex_lock(&spool->lock);
+        r = fd == -1 ? -errno : add_segment(spool, &segment);
+        pthread_mutex_unlock(&spool->lock);
+        if (r < 0) {
+                close_descriptor(&segment.fd);
+                close_descriptor(&fd);
+                return r;
+        }
+        close_descriptor(&spool->write_fd);
+        spool->write_fd = fd;
+        return 0;
+}
+
+static int write_at(int fd, const char *bytes, size_t length, uint64_t offset)
+{
+        while (length > 0) {
+                ssize_t written = pwrite(fd, bytes, length, (off_t)offset);
+                if (written <= 0)
+                        return written == 0 ? -EIO : -errno;
+                bytes += written;
+                length -= (size_t)written;
+                offset += (uint64_t)written;
+        }
+        return 0;
+}
+
+/* Bytes in the segment that is written, SIZE_MAX: there is none. */
+static uint64_t last_size(struct spool *spool)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t size = spool->write_fd != -1 ? spool->segments[spool->count - 1].size : UINT64_MAX;
+        pthread_mutex_unlock(&spool->lock);
+        return size;
+}
+
+int spool_flush(struct spool *spool)
+{
+        uint64_t size = last_size(spool);
+        int r = 0;
+
+        if (spool->buffered == 0)
+                return 0;
+        if (size == UINT64_MAX || spool->segment_bytes - size < spool->buffered) {
+                r = begin_segment(spool);
+                size = 0;
+        }
+        /* What a failed write left behind the end is written over by the next. */
+        if (r == 0)
+                r = write_at(spool->write_fd, spool->buffer, spool->buffered, size);
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&spool->lock);
+        spool->segments[spool->count - 1].size += spool->buffered;
+        spool->total_bytes += spool->buffered;
+        spool->appended_records += spool->buffered_records;
+        pthread_mutex_unlock(&spool->lock);
+        spool->buffered = 0;
+        spool->buffered_records = 0;
+        return 0;
+}
+
+static bool is_full(struct spool *spool, size_t more)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t used = spool->total_bytes + spool->buffered;
+        pthread_mutex_unlock(&spool->lock);
+        return used + more > spool->max_bytes;
+}
+
+int spool_append(struct spool *spool, const char *record, size_t length)
+{
+        size_t framed = SPOOL_SEGMENT_HEADER_SIZE + length;
+
+        assert(length > 0 && length <= SPOOL_RECORD_MAX_LENGTH);
+        if (framed > BUFFER_SIZE - spool->buffered) {
+                int r = spool_flush(spool);
+                if (r < 0)
+                        return r;
+        }
+        if (is_full(spool, framed))
+                return -EDQUOT;
+        spool->buffered += spool_segment_frame(record, length, spool->buffer + spool->buffered);
+        spool->buffered_records++;
+        return 0;
+}
+
+size_t spool_unflushed(const struct spool *spool)
+{
+        return spool->buffered_records;
+}
+
+/* Reading. */
+
+/* The segment that holds this byte of the row, or the next one behind it; false: the row ends before. */
+static bool find_segment(struct spool *spool, uint64_t at, struct segment *ret)
+{
+        bool found = false;
+
+        pthread_mutex_lock(&spool->lock);
+        for (size_t i = 0; i < spool->count && !found; i++) {
+                found = at < end_of(&spool->segments[i]);
+                if (found)
+                        *ret = spool->segments[i];
+        }
+        pthread_mutex_unlock(&spool->lock);
+        return found;
+}
+
+static int open_for_reading(struct spool *spool, const struct segment *segment)
+{
+        char name[SPOOL_SEGMENT_NAME_SIZE];
+
+        if (spool->read_fd != -1 && spool->read_start == segment->start)
+                return 0;
+        close_descriptor(&spool->read_fd);
+        spool_segment_name(segment->start, name);
+        spool->read_fd = segment->fd != -1 ? fcntl(segment->fd, F_DUPFD_CLOEXEC, 0)
+                                           : openat(spool->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        spool->read_start = segment->start;
+        return spool->read_fd == -1 ? -errno : 0;
+}
+
+/* The chunk gets what the segment has from the cursor on. */
+static int fill_chunk(struct spool *spool, const struct segment *segment)
+{
+        uint64_t rest = end_of(segment) - spool->cursor;
+        int r = open_for_reading(spool, segment);
+
+        spool->chunk_start = spool->cursor;
+        spool->chunk_length = 0;
+        if (r < 0)
+                return r;
+        ssize_t length = pread(spool->read_fd, spool->chunk, rest < BUFFER_SIZE ? rest : BUFFER_SIZE,
+                               (off_t)(spool->cursor - segment->start));
+        if (length == -1)
+                return -errno;
+        spool->chunk_length = (size_t)length;
+        return 0;
+}
+
+static void pass_over(struct spool *spool, uint64_t to)
+{
+        pthread_mutex_lock(&spool->lock);
+        if (spool->cursor >= spool->position.committed) /* Otherwise it was counted the first time. */
+                spool->damaged_bytes += to - spool->cursor;
+        pthread_mutex_unlock(&spool->lock);
+        spool->cursor = to;
+}
+
+/* The record at the cursor, where the chunk has it whole. Moves nothing. */
+static bool find_in_chunk(const struct spool *spool, struct spool_record *ret)
+{
+        uint64_t at = spool->cursor - spool->chunk_start;
+
+        if (spool->cursor < spool->chunk_start || at >= spool->chunk_length)
+                return false;
+        if (spool_segment_parse(spool->chunk + at, spool->chunk_length - at, &ret->length) != SPOOL_SEGMENT_OK)
+                return false;
+        ret->bytes = spool->chunk + at + SPOOL_SEGMENT_HEADER_SIZE;
+        return true;
+}
+
+/* Moves the cursor to the next record and the chunk with it; false: there is none, or *reterr. */
+static bool find_record(struct spool *spool, struct spool_record *ret, int *reterr)
+{
+        struct segment segment;
+
+        *reterr = 0;
+        while (!find_in_chunk(spool, ret)) {
+                if (!find_segment(spool, spool->cursor, &segment))
+                        return false;
+                if (segment.start > spool->cursor)
+                        pass_over(spool, segment.start);
+                *reterr = fill_chunk(spool, &segment);
+                if (*reterr < 0)
+                        return false;
+                /* Segments hold whole records, so what is none at the start of a chunk is damaged, and so is all behind it. */
+                if (!find_in_chunk(spool, ret))
+                        pass_over(spool, end_of(&segment));
+        }
+        return true;
+}
+
+bool spool_next(struct spool *spool, struct spool_record *ret, int *reterr)
+{
+        if (!find_record(spool, ret, reterr))
+                return false;
+        if (spool->cursor >= spool->position.committed && spool->cursor >= spool->opened_end)
+                spool->given_beyond++;
+        spool->cursor += SPOOL_SEGMENT_HEADER_SIZE + ret->length;
+        return true;
+}
+
+/* Where reading may have to begin again. Locked. */
+static uint64_t replay_start(const struct spool *spool)
+{
+        const struct position *position = &spool->position;
+        uint64_t start = position->committed > spool->replay_bytes ? position->committed - spool->replay_bytes : 0;
+
+        return start > position->confirmed ? start : position->confirmed;
+}
+
+static void remove_first(struct spool *spool)
+{
+        char name[SPOOL_SEGMENT_NAME_SIZE];
+
+        spool_segment_name(spool->segments[0].start, name);
+        if (spool->directory_fd != -1)
+                (void)unlinkat(spool->directory_fd, name, 0); /* What stays is removed after the next start. */
+        close_descriptor(&spool->segments[0].fd);
+        spool->total_bytes -= spool->segments[0].size;
+        spool->count--;
+        memmove(spool->segments, spool->segments + 1, spool->count * sizeof(*spool->segments));
+}
+
+/* The last one is still appended to. Locked. */
+static void remove_old_segments(struct spool *spool)
+{
+        uint64_t start = replay_start(spool);
+
+        while (spool->count > 1 && end_of(&spool->segments[0]) <= start)
+                remove_first(spool);
+}
+
+/* Not safe from a power cut: then more is sent again. */
+static void keep_position(const struct spool *spool)
+{
+        if (spool->position_fd != -1)
+                (void)!pwrite(spool->position_fd, &spool->position, sizeof(spool->position), 0);
+}
+
+void spool_commit(struct spool *spool)
+{
+        if (spool->cursor <= spool->position.committed)
+                return;
+        pthread_mutex_lock(&spool->lock);
+        spool->position.committed = spool->cursor;
+        spool->sent_records += spool->given_beyond;
+        remove_old_segments(spool);
+        pthread_mutex_unlock(&spool->lock);
+        spool->given_beyond = 0;
+        keep_position(spool);
+}
+
+void spool_confirm(struct spool *spool)
+{
+        uint64_t reached = spool->cursor < spool->position.committed ? spool->cursor : spool->position.committed;
+
+        pthread_mutex_lock(&spool->lock);
+        if (reached > spool->position.confirmed)
+                spool->position.confirmed = reached;
+        remove_old_segments(spool);
+        pthread_mutex_unlock(&spool->lock);
+        keep_position(spool);
+}
+
+void spool_rewind(struct spool *spool)
+{
+        struct spool_record record;
+        struct segment segment;
+        uint64_t start;
+        int error;
+
+        pthread_mutex_lock(&spool->lock);
+        start = replay_start(spool);
+        pthread_mutex_unlock(&spool->lock);
+        spool->given_beyond = 0;
+        spool->cursor = start;
+        if (!find_segment(spool, start, &segment))
+                return;
+        /* Where records begin is known only from the start of a segment on. */
+        spool->cursor = segment.start;
+        while (spool->cursor < start && find_record(spool, &record, &error))
+                spool->cursor += SPOOL_SEGMENT_HEADER_SIZE + record.length;
+}
+
+bool spool_is_read(struct spool *spool)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t end = row_end(spool);
+        pthread_mutex_unlock(&spool->lock);
+        return spool->cursor >= end;
+}
+
+/* Figures. */
+
+uint64_t spool_waiting_bytes(struct spool *spool)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t end = row_end(spool);
+        uint64_t waiting = end > spool->position.committed ? end - spool->position.committed : 0;
+        pthread_mutex_unlock(&spool->lock);
+        return waiting;
+}
+
+uint64_t spool_waiting_records(struct spool *spool)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t waiting = spool->appended_records - spool->sent_records;
+        pthread_mutex_unlock(&spool->lock);
+        return waiting;
+}
+
+uint64_t spool_damaged_bytes(struct spool *spool)
+{
+        pthread_mutex_lock(&spool->lock);
+        uint64_t damaged = spool->damaged_bytes;
+        pthread_mutex_unlock(&spool->lock);
+        return damaged;
+}
+
+bool spool_is_on_disk(const struct spool *spool)
+{
+        return spool->directory_fd != -1;
+}
