@@ -17,7 +17,7 @@ PYTHON := /usr/bin/python3
 FUZZ_SECONDS ?= 10
 JOBS := $(shell nproc)
 
-LIBRARIES := libevent_core libevent_pthreads libcares libsystemd libfyaml libnftables libmnl libnftnl libnetfilter_log libnetfilter_conntrack libcrypto jansson
+LIBRARIES := libevent_core libevent_pthreads libcares libsystemd libfyaml libnftables libmnl libnftnl libnetfilter_log libnetfilter_conntrack libssl libcrypto jansson
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DAKSEGRESSD_VERSION='"$(VERSION)"' -DAKSEGRESSD_DATADIR='"$(PREFIX)/share/aksegressd"' \
 	-DAKSEGRESSD_SYSCONFDIR='"$(SYSCONFDIR)/aksegressd"'
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla \
@@ -28,7 +28,7 @@ CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(SANITIZE) -pthread $(shell pkg-config --cflags $(LIBRARIES))
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now
 LDLIBS += $(shell pkg-config --libs $(LIBRARIES))
-TEST_LDLIBS := -lcmocka -lssl -lcrypto
+TEST_LDLIBS := -lcmocka
 
 ADDRESS_SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=all
 THREAD_SANITIZER := -fsanitize=thread

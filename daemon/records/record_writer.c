@@ -120,7 +120,7 @@ static void sleep_until_needed(struct record_writer *writer)
 {
         wakeup_prepare(&writer->wakeup);
         if (rings_are_empty(writer))
-                wakeup_wait(&writer->wakeup, -1, next_timeout_ms(writer));
+                wakeup_wait(&writer->wakeup, -1, 0, next_timeout_ms(writer));
         else
                 wakeup_cancel(&writer->wakeup);
 }
@@ -173,20 +173,21 @@ static bool holds_sink(const struct sink_table *table, const struct sink *sink)
 
 /* The sink of table that config describes and that taken_by does not have yet; NULL: none. */
 static struct sink *find_sink(const struct sink_table *table, const struct config_sink *config,
-                              const struct sink_table *taken_by)
+                              const struct syslog_target *target, const struct sink_table *taken_by)
 {
         for (size_t i = 0; i < sink_table_count(table); i++) {
                 struct sink *sink = sink_table_sink(table, i);
-                if (sink_matches(sink, config) && !holds_sink(taken_by, sink))
+                if (sink_matches(sink, config, target) && !holds_sink(taken_by, sink))
                         return sink;
         }
         return NULL;
 }
 
-static bool is_described_again(const struct sink_table *table, const struct config_sink *config)
+static bool is_described_again(const struct sink_table *table, const struct config_sink *config,
+                               const struct syslog_target *target)
 {
         for (size_t i = 0; i < sink_table_count(table); i++)
-                if (sink_matches(sink_table_sink(table, i), config))
+                if (sink_matches(sink_table_sink(table, i), config, target))
                         return true;
         return false;
 }
@@ -196,15 +197,16 @@ static bool is_described_again(const struct sink_table *table, const struct conf
  * starts at 1 again, and (instance, seq) must stay unique for who reads the file.
  */
 static int start_sink(const struct record_writer *writer, const struct config_sink *config,
-                      const struct sink_table *table, char *error, size_t error_size, struct sink **ret)
+                      struct syslog_target *target, const struct sink_table *table, char *error, size_t error_size,
+                      struct sink **ret)
 {
         char instance[FORMATTER_INSTANCE_SIZE];
 
-        if (writer->started || is_described_again(table, config))
+        if (writer->started || is_described_again(table, config, target))
                 draw_instance(instance);
         else
                 memcpy(instance, writer->instance, sizeof(instance));
-        return sink_start(config, instance, error, error_size, ret);
+        return sink_start(config, target, instance, error, error_size, ret);
 }
 
 /* Stops a sink, of which reserve_closing has allowed for, and has its thread end when it has written what it has. */
@@ -214,16 +216,18 @@ static void close_sink(struct record_writer *writer, struct sink *sink)
         writer->closing[writer->closing_count++] = sink;
 }
 
-/* Appends the sink for config to table: the running one, or a new one. */
-static int add_sink(struct record_writer *writer, const struct config_sink *config, struct sink_table *table,
-                    char *error, size_t error_size)
+/* Appends the sink for this description to table: the running one, or a new one. */
+static int add_described_sink(struct record_writer *writer, const struct config_sink *config,
+                              struct syslog_target *target, struct sink_table *table, char *error, size_t error_size)
 {
-        struct sink *running = find_sink(writer->table, config, table);
+        struct sink *running = find_sink(writer->table, config, target, table);
         struct sink *sink = running;
         int r = 0;
 
-        if (sink == NULL)
-                r = start_sink(writer, config, table, error, error_size, &sink);
+        if (running != NULL)
+                sink_offer_target(running, target);
+        else
+                r = start_sink(writer, config, target, table, error, error_size, &sink);
         if (r < 0)
                 return r;
         r = sink_table_add(table, config, writer->host_name, sink);
@@ -232,6 +236,21 @@ static int add_sink(struct record_writer *writer, const struct config_sink *conf
                 if (running == NULL)
                         close_sink(writer, sink);
         }
+        return r;
+}
+
+static int add_sink(struct record_writer *writer, const struct config *config, size_t index, struct sink_table *table,
+                    char *error, size_t error_size)
+{
+        const struct config_sink *sink = &config->sinks[index];
+        struct syslog_target *target = NULL;
+        int r = sink->kind == CONFIG_SINK_SYSLOG ? syslog_target_new(config, sink, &target) : 0;
+
+        if (r < 0)
+                snprintf(error, error_size, "logging: %s", strerror(-r));
+        else
+                r = add_described_sink(writer, sink, target, table, error, error_size);
+        syslog_target_unref(target);
         return r;
 }
 
@@ -296,7 +315,7 @@ static int build_table(struct record_writer *writer, const struct config *config
                 return r;
         }
         for (size_t i = 0; i < config->sink_count; i++) {
-                r = add_sink(writer, &config->sinks[i], table, error, error_size);
+                r = add_sink(writer, config, i, table, error, error_size);
                 if (r < 0) {
                         close_table(writer, table, writer->table);
                         return r;
@@ -316,7 +335,7 @@ int record_writer_reload(struct record_writer *writer, const struct config *conf
         if (r < 0)
                 return r;
         for (size_t i = 0; i < sink_table_count(table); i++)
-                sink_set_queue(sink_table_sink(table, i), config->sinks[i].queue);
+                sink_apply(sink_table_sink(table, i), config->sinks[i].queue);
         hand_over(writer, table);
         writer->table = table;
         close_table(writer, old, table);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,18 +12,23 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "records/sink_datagram.h"
 #include "records/sink_file.h"
-#include "records/sink_journal.h"
+#include "records/sink_stream.h"
+#include "records/syslog_target.h"
 #include "records/sink_queue.h"
 #include "records/wakeup.h"
 
 #define RETRY_MS 250        /* after a failed write */
 #define OUTPUT_WAIT_MS 1000 /* for a full pipe or journald; poll() ends it earlier */
 #define ERROR_LOG_MS 60000  /* at most one line about a failing sink in this time */
+#define ERROR_SIZE 256
 
 struct sink {
         enum config_sink_kind kind;
         char *name;
+        struct syslog_target
+                *target; /* the making thread's: the latest that was offered; reference held. NULL: no syslog */
         char instance[FORMATTER_INSTANCE_SIZE];
         struct sink_queue *queue;
         struct wakeup wakeup;
@@ -62,8 +68,8 @@ static void log_failure(struct sink *sink, int error, const char *consequence)
                 return;
         sink->error_logged_ms = now_ms;
         sink->failing = true;
-        log_error("logging: %s: %s; %s (%" PRIu64 " lost so far)", sink->name, strerror(-error), consequence,
-                  sink_lost(sink));
+        log_error("logging: %s: %s; %s (%" PRIu64 " lost so far)", sink->name,
+                  error == -EDQUOT ? "its spool is full" : strerror(-error), consequence, sink_lost(sink));
 }
 
 static void note_success(struct sink *sink)
@@ -180,7 +186,7 @@ static void wait_for_work(struct sink *sink)
 {
         wakeup_prepare(&sink->wakeup);
         if (sink_queue_length(sink->queue) == 0 && !atomic_load(&sink->stopping) && !atomic_load(&sink->reopen))
-                wakeup_wait(&sink->wakeup, -1, -1);
+                wakeup_wait(&sink->wakeup, -1, 0, -1);
         else
                 wakeup_cancel(&sink->wakeup);
 }
@@ -199,18 +205,22 @@ static int until_deadline(const struct sink *sink, int timeout_ms)
 static void wait_for_output(struct sink *sink, int error)
 {
         if (error == -EAGAIN)
-                wakeup_wait(&sink->wakeup, sink->output.type->descriptor(sink->output.self),
+                wakeup_wait(&sink->wakeup, sink->output.type->descriptor(sink->output.self), POLLOUT,
                             until_deadline(sink, OUTPUT_WAIT_MS));
         else
-                wakeup_wait(&sink->wakeup, -1, until_deadline(sink, RETRY_MS));
+                wakeup_wait(&sink->wakeup, -1, 0, until_deadline(sink, RETRY_MS));
 }
 
 /* Whatever could not be written before the deadline. */
 static void abandon_rest(struct sink *sink)
 {
         const struct sink_output *output = &sink->output;
+        uint64_t deadline_ms = atomic_load(&sink->deadline_ms);
         uint64_t rest = output->type->pending != NULL ? output->type->pending(output->self) : 0;
         struct sink_queue_entry entry;
+
+        if (output->type->finish != NULL)
+                rest += output->type->finish(output->self, deadline_ms);
 
         atomic_fetch_sub_explicit(&sink->written, rest, memory_order_relaxed);
         while (next_entry(sink, &entry)) {
@@ -284,72 +294,105 @@ static void sink_free(struct sink *sink)
         wakeup_close(&sink->ended);
         wakeup_close(&sink->wakeup);
         sink_queue_free(sink->queue);
+        syslog_target_unref(sink->target);
         free(sink->name);
         free(sink);
 }
 
-static const char *name_of(const struct config_sink *config)
-{
-        return config->kind == CONFIG_SINK_FILE ? config->path.text : "journal";
-}
-
-static int open_file(struct sink *sink)
+static int open_file(struct sink *sink, char *error, size_t error_size)
 {
         struct sink_file *file;
         int r = sink_file_open(sink->name, &file);
 
+        snprintf(error, error_size, "%s", strerror(-r));
         if (r == 0)
                 sink->output = (struct sink_output){ &sink_file_output, file };
         return r;
 }
 
-static int open_journal(struct sink *sink)
+static int open_datagram(struct sink *sink, const char *path, char *error, size_t error_size)
 {
-        struct sink_journal *journal;
-        int r = sink_journal_open(SINK_JOURNAL_SOCKET, &journal);
+        struct sink_datagram *datagram;
+        int r = path != NULL ? sink_datagram_open_path(path, &datagram)
+                             : sink_datagram_open_server(sink->target, &datagram);
 
+        snprintf(error, error_size, "%s", strerror(-r));
         if (r == 0)
-                sink->output = (struct sink_output){ &sink_journal_output, journal };
+                sink->output = (struct sink_output){ &sink_datagram_output, datagram };
         return r;
 }
 
-static int open_output(struct sink *sink)
+static int open_stream(struct sink *sink, const struct config_sink *config, char *error, size_t error_size)
 {
-        switch (sink->kind) {
-        case CONFIG_SINK_FILE:
-                return open_file(sink);
-        case CONFIG_SINK_JOURNAL:
-                return open_journal(sink);
-        case CONFIG_SINK_SYSLOG:
-                break;
+        struct sink_stream *stream;
+        int r = sink_stream_open(sink->target, config->spool.text, config->spool_max, &sink->wakeup, error, error_size,
+                                 &stream);
+
+        if (r == 0)
+                sink->output = (struct sink_output){ &sink_stream_output, stream };
+        return r;
+}
+
+static int open_syslog(struct sink *sink, const struct config_sink *config, char *error, size_t error_size)
+{
+        switch (config->transport) {
+        case CONFIG_TRANSPORT_TLS:
+        case CONFIG_TRANSPORT_TCP:
+                return open_stream(sink, config, error, error_size);
+        case CONFIG_TRANSPORT_UDP:
+                return open_datagram(sink, NULL, error, error_size);
+        case CONFIG_TRANSPORT_UNIX:
+                return open_datagram(sink, config->server.text, error, error_size);
         }
         return -EINVAL;
 }
 
-static int open_all(struct sink *sink, size_t max_records)
+static int open_output(struct sink *sink, const struct config_sink *config, char *error, size_t error_size)
 {
-        int r;
-
-        sink->queue = sink_queue_new(max_records);
-        if (sink->name == NULL || sink->queue == NULL)
-                return -ENOMEM;
-        r = wakeup_open(&sink->wakeup);
-        if (r < 0)
-                return r;
-        r = wakeup_open(&sink->ended);
-        if (r < 0)
-                return r;
-        r = open_output(sink);
-        if (r < 0)
-                return r;
-        return start_thread(sink);
+        switch (config->kind) {
+        case CONFIG_SINK_FILE:
+                return open_file(sink, error, error_size);
+        case CONFIG_SINK_JOURNAL:
+                return open_datagram(sink, SINK_DATAGRAM_JOURNAL, error, error_size);
+        case CONFIG_SINK_SYSLOG:
+                return open_syslog(sink, config, error, error_size);
+        }
+        return -EINVAL;
 }
 
-int sink_start(const struct config_sink *config, const char instance[FORMATTER_INSTANCE_SIZE], char *error,
-               size_t error_size, struct sink **ret)
+/* A sink is known by what it keeps when its settings change: its file, its spool; without a spool, its server. */
+static int find_name(struct sink *sink, const struct config_sink *config)
+{
+        const char *name = config->kind == CONFIG_SINK_JOURNAL ? "journal" : config->path.text;
+
+        if (config->kind == CONFIG_SINK_SYSLOG)
+                name = config->spool.text != NULL ? config->spool.text : sink->target->name;
+        sink->name = strdup(name);
+        return sink->name != NULL ? 0 : -ENOMEM;
+}
+
+static int open_all(struct sink *sink, const struct config_sink *config, char *error, size_t error_size)
+{
+        int r = find_name(sink, config);
+
+        sink->queue = sink_queue_new(config->queue > 0 ? config->queue : 1);
+        if (sink->queue == NULL)
+                r = -ENOMEM;
+        if (r == 0)
+                r = wakeup_open(&sink->wakeup);
+        if (r == 0)
+                r = wakeup_open(&sink->ended);
+        snprintf(error, error_size, "%s", strerror(-r));
+        if (r == 0)
+                r = open_output(sink, config, error, error_size);
+        return r < 0 ? r : start_thread(sink);
+}
+
+int sink_start(const struct config_sink *config, struct syslog_target *target,
+               const char instance[FORMATTER_INSTANCE_SIZE], char *error, size_t error_size, struct sink **ret)
 {
         struct sink *sink = calloc(1, sizeof(*sink));
-        int r;
+        char reason[ERROR_SIZE];
 
         if (sink == NULL) {
                 snprintf(error, error_size, "logging: %s", strerror(ENOMEM));
@@ -358,11 +401,11 @@ int sink_start(const struct config_sink *config, const char instance[FORMATTER_I
         sink->wakeup.fd = -1;
         sink->ended.fd = -1;
         sink->kind = config->kind;
-        sink->name = strdup(name_of(config));
+        sink->target = syslog_target_ref(target);
         memcpy(sink->instance, instance, FORMATTER_INSTANCE_SIZE);
-        r = open_all(sink, config->queue > 0 ? config->queue : 1);
+        int r = open_all(sink, config, reason, sizeof(reason));
         if (r < 0) {
-                snprintf(error, error_size, "logging: %s: %s", name_of(config), strerror(-r));
+                snprintf(error, error_size, "logging: %s: %s", sink->name != NULL ? sink->name : "sink", reason);
                 sink_free(sink);
                 return r;
         }
@@ -370,24 +413,38 @@ int sink_start(const struct config_sink *config, const char instance[FORMATTER_I
         return 0;
 }
 
-enum config_sink_kind sink_kind(const struct sink *sink)
-{
-        return sink->kind;
-}
-
 const char *sink_name(const struct sink *sink)
 {
         return sink->name;
 }
 
-bool sink_matches(const struct sink *sink, const struct config_sink *config)
+bool sink_matches(const struct sink *sink, const struct config_sink *config, const struct syslog_target *target)
 {
-        return sink->kind == config->kind && strcmp(sink->name, name_of(config)) == 0;
+        if (sink->kind != config->kind)
+                return false;
+        switch (config->kind) {
+        case CONFIG_SINK_JOURNAL:
+                return true;
+        case CONFIG_SINK_FILE:
+                return strcmp(sink->name, config->path.text) == 0;
+        case CONFIG_SINK_SYSLOG:
+                return strcmp(sink->name, config->spool.text != NULL ? config->spool.text : target->name) == 0;
+        }
+        return false;
 }
 
-void sink_set_queue(struct sink *sink, size_t max_records)
+void sink_offer_target(struct sink *sink, struct syslog_target *target)
+{
+        syslog_target_unref(sink->target);
+        sink->target = syslog_target_ref(target);
+}
+
+void sink_apply(struct sink *sink, size_t max_records)
 {
         sink_queue_set_max_records(sink->queue, max_records > 0 ? max_records : 1);
+        /* Datagrams have no more settings than what the sink is known by. */
+        if (sink->output.type == &sink_stream_output)
+                sink_stream_set_target(sink->output.self, sink->target);
 }
 
 void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body)

@@ -30,19 +30,25 @@ void wakeup_cancel(struct wakeup *wakeup)
         atomic_store(&wakeup->asleep, false);
 }
 
-void wakeup_wait(struct wakeup *wakeup, int output_fd, int timeout_ms)
+void wakeup_clear(struct wakeup *wakeup)
+{
+        uint64_t count;
+        ssize_t length = read(wakeup->fd, &count, sizeof(count));
+
+        (void)length; /* EAGAIN when there was none. */
+}
+
+void wakeup_wait(struct wakeup *wakeup, int fd, short events, int timeout_ms)
 {
         struct pollfd fds[] = {
                 { .fd = wakeup->fd, .events = POLLIN },
-                { .fd = output_fd, .events = POLLOUT },
+                { .fd = fd, .events = events },
         };
-        uint64_t count;
 
         /* Interrupted is as good as woken: every caller looks at its conditions again. */
         (void)poll(fds, ARRAY_SIZE(fds), timeout_ms);
         atomic_store(&wakeup->asleep, false);
-        ssize_t length = read(wakeup->fd, &count, sizeof(count));
-        (void)length; /* EAGAIN when something else ended the wait. */
+        wakeup_clear(wakeup);
 }
 
 void wakeup_force(struct wakeup *wakeup)

@@ -1,5 +1,5 @@
 /*
- * One sink: a bounded queue, the thread that empties it, and the file or journal it writes to. Numbers the records: seq
+ * One sink: a bounded queue, the thread that empties it, and the output it writes to. Numbers the records: seq
  * goes up by one for each, and jumps over those that were lost, which the next record then counts.
  *
  * One thread pushes and loses (the record thread); the rest is for the thread that made the sink.
@@ -13,25 +13,30 @@
 #include "base/compiler.h"
 #include "policy/config.h"
 #include "records/formatter.h"
+#include "records/syslog_target.h"
 
 struct sink;
 
 /*
- * Opens the sink and starts its thread. instance is copied. Returns 0, -ENOMEM, or -errno of what could not be opened,
- * with a sentence in error.
+ * Opens the sink and starts its thread. target, of a syslog sink, NULL otherwise: keeps a reference of its own; instance is
+ * copied. Returns 0, -ENOMEM, or -errno of what could not be opened, with a sentence in error.
  */
-MUST_CHECK int sink_start(const struct config_sink *config, const char instance[FORMATTER_INSTANCE_SIZE], char *error,
-                          size_t error_size, struct sink **ret);
+MUST_CHECK int sink_start(const struct config_sink *config, struct syslog_target *target,
+                          const char instance[FORMATTER_INSTANCE_SIZE], char *error, size_t error_size,
+                          struct sink **ret);
 
-enum config_sink_kind sink_kind(const struct sink *sink);
-
-/* What it writes to, for people: the path, or "journal". */
+/* What it is known by: the path of its file or spool, "journal", or the name of its server ("tls://siem.contoso.com:6514"). */
 const char *sink_name(const struct sink *sink);
 
-/* Whether config describes this sink: same kind, same path. */
-bool sink_matches(const struct sink *sink, const struct config_sink *config);
+/* Whether config and target describe this sink: same kind, known by the same name. */
+bool sink_matches(const struct sink *sink, const struct config_sink *config, const struct syslog_target *target);
 
-void sink_set_queue(struct sink *sink, size_t max_records);
+/*
+ * Other settings of the same sink, in two steps, so that nothing is changed before it is known that all can be: offers a target
+ * (a reference is kept; NULL for sinks without one), then goes over to it and to a queue of max_records.
+ */
+void sink_offer_target(struct sink *sink, struct syslog_target *target);
+void sink_apply(struct sink *sink, size_t max_records);
 
 /* Queues one formatted body; when it does not fit, it is lost and counted. Call sink_wake after the last of a batch. */
 void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct sink_output_type {
         /*
@@ -24,6 +25,12 @@ struct sink_output_type {
 
         /* To poll() for writing after -EAGAIN; -1: none. */
         int (*descriptor)(const void *output);
+
+        /*
+         * Has until deadline_ms (clock_monotonic_ms) to bring out what was flushed. Returns how many of these records will
+         * never arrive. NULL: what is flushed is out.
+         */
+        size_t (*finish)(void *output, uint64_t deadline_ms);
 
         void (*close)(void *output);
 

@@ -25,7 +25,7 @@ OWNERS = {
     r"libnetfilter_log/.*": ["daemon/kernel/packet_log.c"],
     r"libnetfilter_conntrack/.*": ["daemon/kernel/flow.c"],
     r"linux/.*netlink.*\.h": ["daemon/kernel/", "include/kernel/"],
-    r"openssl/.*": ["daemon/inspect/quic_keys.c"],
+    r"openssl/.*": ["daemon/inspect/quic_keys.c", "daemon/records/syslog_tls.c"],
     r"jansson\.h": ["daemon/policy/service_tags.c"],
 }
 ONE_FILE_OF = {r"libfyaml\.h": "daemon/policy/"}

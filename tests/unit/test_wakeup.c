@@ -12,7 +12,7 @@ static void a_wake_before_the_wait_is_not_missed(void **state)
         assert_int_equal(wakeup_open(&wakeup), 0);
         wakeup_prepare(&wakeup);
         wakeup_wake(&wakeup);
-        wakeup_wait(&wakeup, -1, -1);
+        wakeup_wait(&wakeup, -1, 0, -1);
         wakeup_close(&wakeup);
 }
 
@@ -42,7 +42,7 @@ static void force_wakes_without_preparation(void **state)
         assert_int_equal(wakeup_open(&wakeup), 0);
         wakeup_force(&wakeup);
         assert_true(wakeup_poll(&wakeup, 0));
-        wakeup_wait(&wakeup, -1, -1);
+        wakeup_wait(&wakeup, -1, 0, -1);
         assert_false(wakeup_poll(&wakeup, 0));
         wakeup_close(&wakeup);
 }
@@ -64,7 +64,7 @@ static void play(struct table *table, unsigned self)
                 }
                 wakeup_prepare(&table->wakeups[self]);
                 if (atomic_load(&table->ball) % 2 != self && atomic_load(&table->ball) < ROUNDS)
-                        wakeup_wait(&table->wakeups[self], -1, -1);
+                        wakeup_wait(&table->wakeups[self], -1, 0, -1);
                 else
                         wakeup_cancel(&table->wakeups[self]);
         }
