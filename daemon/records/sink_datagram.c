@@ -54,8 +54,12 @@ int sink_datagram_open_path(const char *path, struct sink_datagram **ret)
         memcpy(address.sun_path, path, strlen(path) + 1);
         memcpy(&datagram->address, &address, sizeof(address));
         datagram->address_length = sizeof(address);
-        datagram->fd = -1;
         datagram->wait.wakeup.fd = -1;
+        int r = open_socket(datagram);
+        if (r < 0) {
+                sink_datagram_close(datagram);
+                return r;
+        }
         *ret = datagram;
         return 0;
 }

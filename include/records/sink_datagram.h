@@ -19,7 +19,7 @@
 
 struct sink_datagram;
 
-/* To a socket of this machine, there or not. Returns 0, -ENOMEM or -ENAMETOOLONG. */
+/* To a socket of this machine, there or not. Returns 0, -ENOMEM, -ENAMETOOLONG or what socket() says. */
 MUST_CHECK int sink_datagram_open_path(const char *path, struct sink_datagram **ret);
 
 /* To a server, known or not. Keeps a reference to target of its own. Returns 0, -ENOMEM or -errno. */

@@ -31,7 +31,7 @@ static struct sink_datagram *open_datagram(void)
         struct sink_datagram *datagram = NULL;
 
         assert_int_equal(sink_datagram_open_path(path, &datagram), 0);
-        return journal;
+        return datagram;
 }
 
 static int send_text(struct sink_datagram *datagram, const char *text)
