@@ -9,13 +9,11 @@
 
 #include "base/clock.h"
 #include "inspect/quic_hellos.h"
-#include "records/denial_window.h"
 #include "traffic/packet_decision.h"
 
 struct refused_packets {
         struct record_writer *records; /* borrowed */
         unsigned producer;
-        struct denial_window *window;
         struct quic_keys *keys;
         struct quic_hellos *hellos;
         struct decision waiting[REFUSED_PACKETS_HELLOS]; /* by slot of hellos */
@@ -27,7 +25,6 @@ struct refused_packets {
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *context);
-static void on_summary(const struct decision *summary, void *context);
 
 int refused_packets_new(struct event_base *base, struct record_writer *records, unsigned producer,
                         struct refused_packets **ret)
@@ -44,9 +41,6 @@ int refused_packets_new(struct event_base *base, struct record_writer *records, 
         int r = refused->timer == NULL ? -ENOMEM : quic_keys_new(&refused->keys);
         if (r == 0)
                 r = quic_hellos_new(REFUSED_PACKETS_HELLOS, REFUSED_PACKETS_HELLO_MS, &refused->hellos);
-        if (r == 0)
-                r = denial_window_new(DENIAL_WINDOW_DEFAULT_KINDS, REFUSED_PACKETS_WINDOW_MS, on_summary, refused,
-                                      &refused->window);
         if (r < 0) {
                 refused_packets_free(refused);
                 return r;
@@ -57,20 +51,9 @@ int refused_packets_new(struct event_base *base, struct record_writer *records, 
 
 /* Recording. */
 
-static void push(struct refused_packets *refused, const struct decision *decision)
-{
-        record_writer_push(refused->records, refused->producer, decision);
-}
-
-static void on_summary(const struct decision *summary, void *context)
-{
-        push(context, summary);
-}
-
 static void record(struct refused_packets *refused, const struct decision *decision)
 {
-        if (denial_window_note(refused->window, decision, clock_monotonic_ms()) == DENIAL_WINDOW_PASS)
-                push(refused, decision);
+        record_writer_push(refused->records, refused->producer, decision);
 }
 
 static void record_waiting(struct refused_packets *refused, size_t slot)
@@ -90,7 +73,7 @@ static void say_lost(struct refused_packets *refused)
         snprintf(alarm.hint, sizeof(alarm.hint),
                  "%" PRIu64 " refused packets are in no record: they came faster than they could be read",
                  refused->lost);
-        push(refused, &alarm);
+        record(refused, &alarm);
         refused->lost = 0;
         refused->lost_deadline_ms = UINT64_MAX;
 }
@@ -99,12 +82,11 @@ static void say_lost(struct refused_packets *refused)
 
 static uint64_t next_deadline_ms(const struct refused_packets *refused)
 {
-        uint64_t next_ms = denial_window_deadline_ms(refused->window);
         uint64_t hello_ms;
 
-        if (quic_hellos_next_deadline(refused->hellos, &hello_ms) && hello_ms < next_ms)
-                next_ms = hello_ms;
-        return refused->lost_deadline_ms < next_ms ? refused->lost_deadline_ms : next_ms;
+        if (quic_hellos_next_deadline(refused->hellos, &hello_ms) && hello_ms < refused->lost_deadline_ms)
+                return hello_ms;
+        return refused->lost_deadline_ms;
 }
 
 /* The timer may run too early, never too late: each packet would otherwise move it. */
@@ -130,7 +112,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         refused->timer_ms = UINT64_MAX;
         while (quic_hellos_expire(refused->hellos, now_ms, &slot))
                 record_waiting(refused, slot);
-        denial_window_flush(refused->window, now_ms);
         if (refused->lost_deadline_ms <= now_ms)
                 say_lost(refused);
         set_timer(refused);
@@ -140,13 +121,10 @@ void refused_packets_free(struct refused_packets *refused)
 {
         if (refused == NULL)
                 return;
-        for (size_t slot = 0; refused->window != NULL && slot < REFUSED_PACKETS_HELLOS; slot++)
+        for (size_t slot = 0; slot < REFUSED_PACKETS_HELLOS; slot++)
                 record_waiting(refused, slot);
-        if (refused->window != NULL)
-                denial_window_flush_all(refused->window, clock_monotonic_ms());
         if (refused->lost > 0)
                 say_lost(refused);
-        denial_window_free(refused->window);
         quic_hellos_free(refused->hellos);
         quic_keys_free(refused->keys);
         if (refused->timer != NULL)
@@ -210,6 +188,6 @@ void refused_packets_note_lost(struct refused_packets *refused, uint64_t count)
 {
         refused->lost += count;
         if (refused->lost_deadline_ms == UINT64_MAX)
-                refused->lost_deadline_ms = clock_monotonic_ms() + REFUSED_PACKETS_WINDOW_MS;
+                refused->lost_deadline_ms = clock_monotonic_ms() + REFUSED_PACKETS_ALARM_MS;
         set_timer(refused);
 }

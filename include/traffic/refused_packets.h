@@ -1,6 +1,6 @@
 /*
- * Records of the packets that the kernel refused: the first of a kind at once, those like it counted in a summary every
- * REFUSED_PACKETS_WINDOW_MS, QUIC ones with the server name once their hello is whole. On the main thread's event loop.
+ * Records of the packets that the kernel refused: one each, QUIC ones with the server name once their hello is whole. Sinks
+ * sum up those that repeat themselves. On the main thread's event loop.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 #include "policy/policy.h"
 #include "records/record_writer.h"
 
-#define REFUSED_PACKETS_WINDOW_MS 10000
+#define REFUSED_PACKETS_ALARM_MS 10000 /* at most one alarm about packets without a record in this time */
 #define REFUSED_PACKETS_HELLO_MS                                                                                       \
         500                       /* a hello takes one or two datagrams; who sends but one is recorded without name */
 #define REFUSED_PACKETS_HELLOS 64 /* QUIC connections at a time */

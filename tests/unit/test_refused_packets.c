@@ -145,7 +145,7 @@ static void take_part(size_t start_at, size_t end)
         take_datagram();
 }
 
-/* "quic(name) " of a packet, "+3 quic(name) " of a summary, "alarm(hint) " of an alarm, "| " of a mark. */
+/* "quic(name) " of a packet, "alarm(hint) " of an alarm, "| " of a mark. */
 static void trace_record(const json_t *record)
 {
         size_t length = strlen(scene.trace);
@@ -160,11 +160,8 @@ static void trace_record(const json_t *record)
                 sprintf(at, "%s(%.3s) ", text(record, "reason"), text(record, "hint"));
                 return;
         }
-        assert_int_equal(strcmp(text(record, "event"), "summary") == 0, number(record, "count") > 0);
         if (text(record, "fqdn")[0] != '\0')
                 snprintf(name, sizeof(name), "(%s)", text(record, "fqdn"));
-        if (number(record, "count") > 0)
-                at += sprintf(at, "+%u ", (unsigned)number(record, "count"));
         sprintf(at, "%s%s ", text(record, "reason"), name);
 }
 
@@ -192,40 +189,7 @@ static void assert_trace(const char *expected)
         assert_string_equal(scene.trace, expected);
 }
 
-static void the_first_is_recorded_at_once_and_those_like_it_are_counted(void **state)
-{
-        (void)state;
-        take_tcp(CLIENT, 22);
-        mark();
-        take_tcp(CLIENT, 22);
-        take_tcp(CLIENT, 22);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 2000);
-        take_tcp(CLIENT, 22);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 2000);
-        assert_trace("no-network-rule | | +3 no-network-rule | | ");
-}
-
-static void what_goes_on_has_a_summary_a_window(void **state)
-{
-        (void)state;
-        for (size_t i = 0; i < 3; i++) {
-                take_tcp(CLIENT, 22);
-                take_tcp(CLIENT, 22);
-                pass_s(REFUSED_PACKETS_WINDOW_MS / 1000);
-        }
-        assert_trace("no-network-rule +1 no-network-rule | +2 no-network-rule | +2 no-network-rule | | ");
-}
-
-static void what_was_quiet_for_a_window_is_recorded_at_once_again(void **state)
-{
-        (void)state;
-        take_tcp(CLIENT, 22);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 1000);
-        take_tcp(CLIENT, 22);
-        assert_trace("no-network-rule | no-network-rule | ");
-}
-
-static void clients_ports_and_reasons_are_kinds_of_their_own(void **state)
+static void each_has_a_record_with_its_reason(void **state)
 {
         static const struct hello_bytes nothing;
 
@@ -246,7 +210,7 @@ static void a_whole_hello_is_recorded_at_once_with_its_name(void **state)
         take_part(0, message.length);
         mark();
         take_part(0, message.length);
-        assert_trace("quic(" NAME ") | | +1 quic(" NAME ") ");
+        assert_trace("quic(" NAME ") | quic(" NAME ") | ");
 }
 
 static void a_hello_over_two_datagrams_names_both(void **state)
@@ -256,8 +220,8 @@ static void a_hello_over_two_datagrams_names_both(void **state)
         mark();
         take_part(0, 900);
         mark();
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 1000);
-        assert_trace("| quic(" NAME ") | +1 quic(" NAME ") | | ");
+        pass_s(REFUSED_PACKETS_ALARM_MS / 1000);
+        assert_trace("| quic(" NAME ") quic(" NAME ") | | | ");
 }
 
 static void a_browser_s_hello_over_two_datagrams_names_both(void **state)
@@ -272,13 +236,12 @@ static void a_browser_s_hello_over_two_datagrams_names_both(void **state)
         take_datagram();
         mark();
         end(&lines);
-        assert_int_equal(lines.count, 4); /* mark, record, mark, summary */
+        assert_int_equal(lines.count, 4); /* mark, two records, mark */
         assert_string_equal(text(lines.records[1], "reason"), "quic");
         assert_string_equal(text(lines.records[1], "protocol"), "quic");
         assert_string_equal(text(lines.records[1], "alpn"), "h3");
         assert_string_not_equal(text(lines.records[1], "fqdn"), "");
-        assert_string_equal(text(lines.records[3], "fqdn"), text(lines.records[1], "fqdn"));
-        assert_int_equal(number(lines.records[3], "count"), 1);
+        assert_string_equal(text(lines.records[2], "fqdn"), text(lines.records[1], "fqdn"));
         free_lines(&lines);
 }
 
@@ -303,7 +266,7 @@ static void one_datagram_waits_at_a_time(void **state)
         take_part(100, 200);
         mark();
         take_part(200, message.length);
-        assert_trace("quic | quic(" NAME ") | +1 quic(" NAME ") ");
+        assert_trace("quic | quic(" NAME ") quic(" NAME ") | ");
 }
 
 static void who_waits_for_longest_gives_way(void **state)
@@ -315,7 +278,7 @@ static void who_waits_for_longest_gives_way(void **state)
                 mark();
                 take_part(0, 900);
         }
-        /* The last one took the first one's slot; the others are in the summary. */
+        /* The last one took the first one's slot, and the end records the others. */
         scene.identifier = 2;
         take_part(900, message.length);
         end(&lines);
@@ -323,7 +286,12 @@ static void who_waits_for_longest_gives_way(void **state)
         const char *rest = scene.trace;
         for (size_t i = 0; i < REFUSED_PACKETS_HELLOS; i++, rest += 2)
                 assert_memory_equal(rest, "| ", 2);
-        assert_string_equal(rest, "quic quic(" NAME ") +62 quic +1 quic(" NAME ") ");
+        static const char named[] = "quic quic(" NAME ") quic(" NAME ") ";
+        assert_memory_equal(rest, named, strlen(named));
+        rest += strlen(named);
+        for (size_t i = 2; i < REFUSED_PACKETS_HELLOS; i++, rest += 5)
+                assert_memory_equal(rest, "quic ", 5);
+        assert_string_equal(rest, "");
 }
 
 static void what_is_not_refused_as_quic_keeps_its_reason(void **state)
@@ -364,23 +332,22 @@ static void lost_packets_are_an_alarm_a_window(void **state)
         (void)state;
         refused_packets_note_lost(scene.refused, 500);
         refused_packets_note_lost(scene.refused, 77);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 2000);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 2000);
-        pass_s(REFUSED_PACKETS_WINDOW_MS / 1000);
+        pass_s(REFUSED_PACKETS_ALARM_MS / 2000);
+        pass_s(REFUSED_PACKETS_ALARM_MS / 2000);
+        pass_s(REFUSED_PACKETS_ALARM_MS / 1000);
         refused_packets_note_lost(scene.refused, 123);
         assert_trace("| packets-unrecorded(577) | | | packets-unrecorded(123) ");
 }
 
-static void the_end_records_what_waits_what_is_counted_and_what_is_lost(void **state)
+static void the_end_records_what_waits_and_what_is_lost(void **state)
 {
         (void)state;
-        take_tcp(CLIENT, 22);
         take_tcp(CLIENT, 22);
         refused_packets_note_lost(scene.refused, 500);
         take_part(0, 900);
         scene.identifier = 1;
         take_part(900, message.length);
-        assert_trace("no-network-rule | quic +1 no-network-rule +1 quic packets-unrecorded(500) ");
+        assert_trace("no-network-rule | quic quic packets-unrecorded(500) ");
 }
 
 #define SCENE_TEST(name) cmocka_unit_test_setup_teardown(name, open_scene, close_scene)
@@ -388,10 +355,7 @@ static void the_end_records_what_waits_what_is_counted_and_what_is_lost(void **s
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                SCENE_TEST(the_first_is_recorded_at_once_and_those_like_it_are_counted),
-                SCENE_TEST(what_goes_on_has_a_summary_a_window),
-                SCENE_TEST(what_was_quiet_for_a_window_is_recorded_at_once_again),
-                SCENE_TEST(clients_ports_and_reasons_are_kinds_of_their_own),
+                SCENE_TEST(each_has_a_record_with_its_reason),
                 SCENE_TEST(a_whole_hello_is_recorded_at_once_with_its_name),
                 SCENE_TEST(a_hello_over_two_datagrams_names_both),
                 SCENE_TEST(a_browser_s_hello_over_two_datagrams_names_both),
@@ -402,7 +366,7 @@ int main(void)
                 SCENE_TEST(quic_is_quic_at_any_port_but_those_of_dns),
                 SCENE_TEST(a_damaged_hello_is_recorded_at_once),
                 SCENE_TEST(lost_packets_are_an_alarm_a_window),
-                SCENE_TEST(the_end_records_what_waits_what_is_counted_and_what_is_lost),
+                SCENE_TEST(the_end_records_what_waits_and_what_is_lost),
         };
 
         return cmocka_run_group_tests(tests, open_fixture, close_fixture);
