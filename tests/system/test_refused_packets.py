@@ -136,9 +136,14 @@ def send_many(lab, count):
     wait_for(refused, "refused packets")
 
 
-def test_every_refused_packet_is_counted(daemon, lab):
+def sum_up(config):
+    config["logging"][0]["summarize"] = "10s"
+
+
+def test_every_refused_packet_is_counted(start_daemon, lab):
     """Of 5,000 packets of ten kinds ten have a record at once; those, the counts of summaries and what an alarm says is in none
     are all."""
+    daemon = start_daemon(sum_up)
     send_many(lab, 5000)
     daemon.check_and_stop()
     records = daemon.matching(event="packet", reason="no-network-rule")
