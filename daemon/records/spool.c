@@ -545,8 +545,10 @@ static void remove_old_segments(struct spool *spool)
 /* Not safe from a power cut: then more is sent again. */
 static void keep_position(const struct spool *spool)
 {
+        const struct position position = spool->position;
+
         if (spool->position_fd != -1)
-                (void)!pwrite(spool->position_fd, &spool->position, sizeof(spool->position), 0);
+                (void)!pwrite(spool->position_fd, &position, sizeof(position), 0);
 }
 
 void spool_commit(struct spool *spool)

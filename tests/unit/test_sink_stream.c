@@ -271,6 +271,7 @@ static void what_an_orderly_end_confirmed_is_not_sent_again(void **state)
         open_stream(&scene, spool_path);
         put_row(&scene, 1, 10);
         int fd = accept_from(scene.listener);
+        assert_row(fd, 1, 10);
         assert_int_equal(pthread_create(&thread, NULL, read_to_the_end, &fd), 0);
         assert_int_equal(close_stream(&scene), 0);
         pthread_join(thread, NULL);
