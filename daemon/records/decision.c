@@ -71,7 +71,7 @@ const char *decision_protocol_text(const struct decision *decision, char buffer[
         return buffer;
 }
 
-static const char *listener_name(enum decision_listener listener)
+const char *decision_listener_text(const struct decision *decision)
 {
         static const char *const names[] = {
                 [DECISION_LISTENER_NONE] = "",           [DECISION_LISTENER_TRANSPARENT] = "transparent",
@@ -79,7 +79,7 @@ static const char *listener_name(enum decision_listener listener)
                 [DECISION_LISTENER_FORWARD] = "forward",
         };
 
-        return names[listener];
+        return names[decision->listener];
 }
 
 const char *decision_event_text(const struct decision *decision)
@@ -171,7 +171,7 @@ static void add_verdict(struct decision_fields *fields, const struct decision *d
 {
         const char *action = policy_action_name(decision->action);
         const char *protocol = decision_protocol_text(decision, fields->protocol);
-        const char *listener = listener_name(decision->listener);
+        const char *listener = decision_listener_text(decision);
         size_t length;
         const char *reason = decision_reason_text(decision, &length);
 
@@ -209,7 +209,7 @@ static bool has_traffic(const struct decision *decision)
 }
 
 /* A summary says first_time and last_time instead. */
-static bool has_duration(const struct decision *decision)
+bool decision_has_duration(const struct decision *decision)
 {
         return !decision->lacks_duration &&
                (decision->event == DECISION_EVENT_CONNECTION || decision->event == DECISION_EVENT_FLOW ||
@@ -222,12 +222,12 @@ static void add_traffic(struct decision_fields *fields, const struct decision *d
                 add_number(fields, "bytes_out", decision->bytes_out);
                 add_number(fields, "bytes_in", decision->bytes_in);
         }
-        if (has_duration(decision))
+        if (decision_has_duration(decision))
                 add_number(fields, "duration_ms", decision->duration_ms);
 }
 
 /* The bits that are set, by their names in RFC 1035 4.1.1 and RFC 4035 3.1.6, from the first one sent: "qr,rd,ra". */
-static void add_dns_flags(struct decision_fields *fields, uint16_t flags)
+size_t decision_flags_format(uint16_t flags, char text[DECISION_FLAGS_SIZE])
 {
         static const struct {
                 uint16_t bit;
@@ -236,13 +236,13 @@ static void add_dns_flags(struct decision_fields *fields, uint16_t flags)
                 { 0x8000, "qr," }, { 0x0400, "aa," }, { 0x0200, "tc," }, { 0x0100, "rd," },
                 { 0x0080, "ra," }, { 0x0020, "ad," }, { 0x0010, "cd," },
         };
-        struct text_builder text = text_builder_on(fields->dns_flags, sizeof(fields->dns_flags));
+        struct text_builder builder = text_builder_on(text, DECISION_FLAGS_SIZE);
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 if ((flags & names[i].bit) != 0)
-                        text_builder_text(&text, names[i].name);
-        size_t length = text_builder_length(&text);
-        add_text(fields, "response_flags", fields->dns_flags, length > 0 ? length - 1 : 0);
+                        text_builder_text(&builder, names[i].name);
+        size_t length = text_builder_length(&builder);
+        return length > 0 ? length - 1 : 0;
 }
 
 static void add_dns_response(struct decision_fields *fields, const struct decision_dns *dns)
@@ -250,7 +250,7 @@ static void add_dns_response(struct decision_fields *fields, const struct decisi
         const char *rcode = dns_rcode_name(dns->rcode, fields->dns_names[2]);
 
         add_text(fields, "response_code", rcode, strlen(rcode));
-        add_dns_flags(fields, dns->flags);
+        add_text(fields, "response_flags", fields->dns_flags, decision_flags_format(dns->flags, fields->dns_flags));
         add_number(fields, "response_size", dns->response_size);
 }
 

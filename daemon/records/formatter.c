@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "records/formatter_azure.h"
+#include "records/formatter_cef.h"
 #include "records/formatter_journal.h"
 #include "records/formatter_json.h"
 #include "records/formatter_syslog.h"
@@ -14,6 +16,8 @@ static const struct {
         [CONFIG_FORMAT_JSON] = { formatter_json_body, formatter_json_stamp },
         [CONFIG_FORMAT_JOURNAL] = { formatter_journal_body, formatter_journal_stamp },
         [CONFIG_FORMAT_SYSLOG] = { formatter_syslog_body, formatter_syslog_stamp },
+        [CONFIG_FORMAT_CEF] = { formatter_cef_body, formatter_cef_stamp },
+        [CONFIG_FORMAT_AZURE] = { formatter_azure_body, formatter_azure_stamp },
 };
 
 bool formatter_style_equals(const struct formatter_style *a, const struct formatter_style *b)

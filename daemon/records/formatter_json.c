@@ -45,21 +45,27 @@ void formatter_json_stamp(const struct formatter_stamp *stamp, struct text_build
         text_builder_byte(record, ',');
 }
 
-size_t formatter_json_body(const struct formatter_style *style, const struct decision *decision,
-                           struct text_builder *body)
+void formatter_json_members(const struct decision *decision, struct text_builder *body)
 {
         struct decision_fields fields;
-        size_t stamp_at;
 
-        (void)style;
-        text_builder_byte(body, '{');
-        stamp_at = text_builder_length(body);
         decision_fields(decision, &fields);
         for (size_t i = 0; i < fields.count; i++) {
                 if (i > 0)
                         text_builder_byte(body, ',');
                 put_field(body, &fields.items[i]);
         }
+}
+
+size_t formatter_json_body(const struct formatter_style *style, const struct decision *decision,
+                           struct text_builder *body)
+{
+        size_t stamp_at;
+
+        (void)style;
+        text_builder_byte(body, '{');
+        stamp_at = text_builder_length(body);
+        formatter_json_members(decision, body);
         text_builder_byte(body, '}');
         return stamp_at;
 }

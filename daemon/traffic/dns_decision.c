@@ -36,6 +36,7 @@ void dns_decision_describe(const struct dns_decision *what, struct decision *ret
                 .duration_ms = clock_monotonic_ms() - what->started_ms,
                 .client = *what->client,
                 .dns.request_size = (uint32_t)what->request_size,
+                .dns.is_tcp = what->is_tcp,
         };
         /* What an audited query would have been refused for matters more than how it ended. */
         if (ret->action == POLICY_AUDIT)

@@ -261,5 +261,6 @@ void dns_request_record_refusal(struct dns_requests *requests, const struct net_
 {
         struct dns_request request = begin(requests, client, size);
 
+        request.transport = DNS_TRANSPORT_TCP; /* A datagram is whole, and lets itself in. */
         dns_request_end_unanswered(&request, reason);
 }

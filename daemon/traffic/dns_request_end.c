@@ -23,6 +23,7 @@ static void record(const struct dns_request *request, enum reason reason, enum d
                 .reason = reason,
                 .started_ms = request->started_ms,
                 .request_size = request->request_size,
+                .is_tcp = request->transport == DNS_TRANSPORT_TCP,
                 .response = response,
                 .response_size = length,
                 .rcode = rcode,

@@ -64,6 +64,7 @@ struct decision_dns {
         uint32_t request_size;
         uint32_t response_size;
         bool dnssec_ok;
+        bool is_tcp;       /* it came by TCP, otherwise by UDP */
         bool has_response; /* rcode, flags and response_size mean something */
 };
 
@@ -161,8 +162,17 @@ struct decision_fields {
 /* RFC 3339 in UTC with microseconds, and NUL. Returns its length; 0: a time past the year 9999, which has no such form. */
 size_t decision_time_format(uint64_t time_us, char text[DECISION_TIME_SIZE]);
 
+/* The bits that are set in a DNS header, "qr,rd,ra", without NUL. Returns the length. */
+size_t decision_flags_format(uint16_t flags, char text[DECISION_FLAGS_SIZE]);
+
 /* Lists the fields. They are borrowed from *decision and *ret, so neither may move. */
 void decision_fields(const struct decision *decision, struct decision_fields *ret);
+
+/* Whether duration_ms means something. */
+bool decision_has_duration(const struct decision *decision);
+
+/* "transparent", "proxy", …; "" for none. */
+const char *decision_listener_text(const struct decision *decision);
 
 /* "https", "udp", "ip-47"; "" when unknown. Returns buffer or a constant. */
 const char *decision_protocol_text(const struct decision *decision, char buffer[DECISION_PROTOCOL_SIZE]);

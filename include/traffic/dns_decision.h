@@ -1,6 +1,7 @@
 /* The record of one query to the DNS listener. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/net_address.h"
@@ -18,6 +19,7 @@ struct dns_decision {
         enum reason reason;                   /* how it ended */
         uint64_t started_ms;
         size_t request_size;
+        bool is_tcp;
         const uint8_t *response; /* NULL: none is sent */
         size_t response_size;
         enum dns_rcode rcode; /* of the response, the bits in EDNS too */

@@ -152,8 +152,8 @@ static inline void sample_largest(struct decision *decision, unsigned which, int
         decision->snat = decision->client;
         decision->time_us = decision->first_time_us = decision->last_time_us = UINT64_MAX;
         decision->bytes_in = decision->bytes_out = decision->duration_ms = decision->count = INT64_MAX;
-        decision->dns = (struct decision_dns){ UINT16_MAX, UINT16_MAX, UINT16_MAX, 4095,  UINT16_MAX,
-                                               UINT16_MAX, UINT32_MAX, UINT32_MAX, false, true };
+        decision->dns = (struct decision_dns){ UINT16_MAX, UINT16_MAX, UINT16_MAX, 4095, UINT16_MAX, UINT16_MAX,
+                                               UINT32_MAX, UINT32_MAX, false,      true, true };
         memset(decision->hint, byte, sizeof(decision->hint));
         memset(decision->cluster, byte, sizeof(decision->cluster));
         memset(decision->feature, byte, sizeof(decision->feature));
@@ -173,5 +173,32 @@ static inline struct decision sample_numbered(uint64_t n, enum policy_action act
 
         decision.reason = action == POLICY_ALLOW ? REASON_COMPLETED : REASON_NO_RULE;
         snprintf(decision.cluster, sizeof(decision.cluster), "prod-weu");
+        return decision;
+}
+
+/* The begin of what sample_full is the end of. */
+static inline struct decision sample_start(void)
+{
+        struct decision decision;
+
+        sample_full(&decision);
+        decision.event = DECISION_EVENT_START;
+        decision.action = POLICY_ALLOW;
+        decision.reason = REASON_COMPLETED;
+        decision.hint[0] = '\0';
+        return decision;
+}
+
+static inline struct decision sample_alarm(void)
+{
+        struct decision decision = {
+                .event = DECISION_EVENT_ALARM,
+                .alarm = "snat-nearly-exhausted",
+                .hint = "52000 of 64512 ports in use; add addresses to the pool",
+                .time_us = 1719830096000123, /* 2024-07-01T10:34:56.000123Z */
+        };
+
+        decision.snat = sample_endpoint("10.0.1.10", 0);
+        decision.destination = sample_endpoint("192.0.2.1", 443);
         return decision;
 }
