@@ -41,6 +41,7 @@ static bool read_flow(const struct nf_conntrack *entry, struct flow *ret)
         struct flow flow = {
                 .protocol = nfct_get_attr_u8(entry, ATTR_ORIG_L4PROTO),
                 .mark = nfct_get_attr_u32(entry, ATTR_MARK),
+                .id = nfct_get_attr_u32(entry, ATTR_ID),
         };
 
         if (family != AF_INET && family != AF_INET6)
@@ -65,8 +66,10 @@ int flow_parse(const struct nlmsghdr *header, struct flow *ret)
         entry = nfct_new();
         if (entry == NULL)
                 return -ENOMEM;
-        if (nfct_nlmsg_parse(header, entry) == 0 && read_flow(entry, ret))
+        if (nfct_nlmsg_parse(header, entry) == 0 && read_flow(entry, ret)) {
+                ret->has_ended = (header->nlmsg_type & 0xff) == IPCTNL_MSG_CT_DELETE;
                 r = 0;
+        }
         nfct_destroy(entry);
         return r;
 }

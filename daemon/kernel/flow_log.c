@@ -16,7 +16,8 @@ struct flow_log {
         struct netlink_watch *messages;
         uint32_t mark;
         uint32_t mask;
-        flow_log_fn on_end;
+        flow_log_fn on_flow;
+        bool tells_of_starts;
         void *context;
 };
 
@@ -25,9 +26,10 @@ static int on_message(const struct nlmsghdr *header, void *context)
         struct flow_log *log = context;
         struct flow flow;
 
-        if (header->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE) &&
-            flow_parse(header, &flow) == 0 && flow_is_marked(&flow, log->mark, log->mask))
-                log->on_end(&flow, log->context);
+        /* Each group has messages of its own kind only. */
+        if (flow_parse(header, &flow) == 0 && flow_is_marked(&flow, log->mark, log->mask) &&
+            (flow.has_ended || log->tells_of_starts))
+                log->on_flow(&flow, log->context);
         return MNL_CB_OK;
 }
 
@@ -51,7 +53,7 @@ static int start(struct flow_log *log, struct event_base *base, size_t buffer_by
         return r < 0 ? r : netlink_watch_join(log->messages, NFNLGRP_CONNTRACK_DESTROY);
 }
 
-int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mask, size_t buffer_bytes, flow_log_fn on_end,
+int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mask, size_t buffer_bytes, flow_log_fn on_flow,
                  void *context, struct flow_log **ret)
 {
         struct flow_log *log = calloc(1, sizeof(*log));
@@ -61,7 +63,7 @@ int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mask, size_t b
                 return -ENOMEM;
         log->mark = mark;
         log->mask = mask;
-        log->on_end = on_end;
+        log->on_flow = on_flow;
         log->context = context;
         r = start(log, base, buffer_bytes);
         if (r < 0) {
@@ -70,6 +72,19 @@ int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mask, size_t b
         }
         *ret = log;
         return 0;
+}
+
+int flow_log_tell_of_starts(struct flow_log *log, bool tells)
+{
+        int r = 0;
+
+        if (tells && !log->tells_of_starts)
+                r = netlink_watch_join(log->messages, NFNLGRP_CONNTRACK_NEW);
+        else if (!tells && log->tells_of_starts)
+                r = netlink_watch_leave(log->messages, NFNLGRP_CONNTRACK_NEW);
+        if (r == 0)
+                log->tells_of_starts = tells;
+        return r;
 }
 
 void flow_log_free(struct flow_log *log)

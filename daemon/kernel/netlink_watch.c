@@ -111,6 +111,11 @@ int netlink_watch_join(struct netlink_watch *watch, int group)
         return mnl_socket_setsockopt(watch->socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) == -1 ? -errno : 0;
 }
 
+int netlink_watch_leave(struct netlink_watch *watch, int group)
+{
+        return mnl_socket_setsockopt(watch->socket, NETLINK_DROP_MEMBERSHIP, &group, sizeof(group)) == -1 ? -errno : 0;
+}
+
 int netlink_watch_send(struct netlink_watch *watch, const struct nlmsghdr *request)
 {
         return mnl_socket_sendto(watch->socket, request, request->nlmsg_len) == -1 ? -errno : 0;

@@ -322,7 +322,7 @@ static int listen_to_packets(struct forwarding *forwarding, char *error, size_t 
 
 /* Flows. */
 
-static void on_flow_end(const struct flow *flow, void *context)
+static void on_flow(const struct flow *flow, void *context)
 {
         struct forwarding *forwarding = context;
         struct decision decision;
@@ -336,10 +336,13 @@ static int listen_to_flows(struct forwarding *forwarding, char *error, size_t er
 {
         struct flow_log_settings settings = flow_log_settings();
         int r = flow_log_new(forwarding->shared.base, RULESET_FLOW_MARK, RULESET_FLOW_MASK, FLOW_LOG_BUFFER_BYTES,
-                             on_flow_end, forwarding, &forwarding->flow_log);
+                             on_flow, forwarding, &forwarding->flow_log);
 
+        if (r == 0)
+                r = flow_log_tell_of_starts(forwarding->flow_log,
+                                            record_writer_wants_starts(forwarding->shared.records));
         if (r < 0) {
-                snprintf(error, error_size, "cannot listen to flows that end (conntrack): %s", strerror(-r));
+                snprintf(error, error_size, "cannot listen to flows (conntrack): %s", strerror(-r));
                 return r;
         }
         if (!settings.counts_bytes || !settings.keeps_times || !settings.tells_of_all)
@@ -551,5 +554,9 @@ void forwarding_use(struct forwarding *forwarding, const struct generation *gene
         int r = refresh_names(forwarding);
         if (r < 0)
                 log_error("names of network rules: %s, resolving those of the configuration before", strerror(-r));
+        if (forwarding->flow_log != NULL &&
+            flow_log_tell_of_starts(forwarding->flow_log, record_writer_wants_starts(forwarding->shared.records)) < 0)
+                log_error("starts of forwarded flows: the kernel does not change what it tells of, their records go on "
+                          "as before");
         judge_flows(forwarding);
 }

@@ -37,6 +37,7 @@ struct record_writer {
         pthread_t thread;
         bool started;
         atomic_bool stopping;
+        atomic_bool wants_starts;
         char instance[FORMATTER_INSTANCE_SIZE];
         char host_name[FORMATTER_HOST_NAME_SIZE];
 
@@ -325,6 +326,20 @@ static int build_table(struct record_writer *writer, const struct config *config
         return 0;
 }
 
+static void note_wants(struct record_writer *writer, const struct config *config)
+{
+        bool wants_starts = false;
+
+        for (size_t i = 0; i < config->sink_count; i++)
+                wants_starts = wants_starts || (config->sinks[i].takes_allow && config->sinks[i].allow_at_start);
+        atomic_store(&writer->wants_starts, wants_starts);
+}
+
+bool record_writer_wants_starts(const struct record_writer *writer)
+{
+        return atomic_load_explicit(&writer->wants_starts, memory_order_relaxed);
+}
+
 int record_writer_reload(struct record_writer *writer, const struct config *config, char *error, size_t error_size)
 {
         struct sink_table *old = writer->table;
@@ -337,6 +352,7 @@ int record_writer_reload(struct record_writer *writer, const struct config *conf
         for (size_t i = 0; i < sink_table_count(table); i++)
                 sink_apply(sink_table_sink(table, i), config->sinks[i].queue);
         hand_over(writer, table);
+        note_wants(writer, config);
         writer->table = table;
         close_table(writer, old, table);
         return 0;
@@ -407,6 +423,7 @@ static int prepare(struct record_writer *writer, const struct config *config, un
         sink_table_free(writer->table);
         writer->table = table;
         writer->current = table;
+        note_wants(writer, config);
         return 0;
 }
 

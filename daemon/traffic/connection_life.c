@@ -142,6 +142,17 @@ static void connection_unlink(struct connection *c)
         c->traffic->connection_count--;
 }
 
+void connection_record_start(const struct connection *c)
+{
+        struct decision decision;
+
+        if (!record_writer_wants_starts(c->traffic->records))
+                return;
+        connection_state_describe(c, REASON_COMPLETED, &decision);
+        decision.event = DECISION_EVENT_START;
+        record_writer_push(c->traffic->records, c->traffic->producer, &decision);
+}
+
 /* Writes the attempt's record, once. */
 void connection_conclude(struct connection *c, enum reason reason)
 {

@@ -117,6 +117,7 @@ static void start_relay(struct connection *c, size_t judged_length, relay_gate_f
         }
         connection_setup_free(c->setup);
         c->setup = NULL;
+        connection_record_start(c);
 }
 
 void connection_relay_tls(struct connection *c, size_t hello_length)
@@ -209,4 +210,6 @@ void connection_relay_http(struct connection *c)
         free(head);
         if (r < 0)
                 connection_refuse(c, REASON_NO_RESOURCES);
+        else
+                connection_record_start(c);
 }

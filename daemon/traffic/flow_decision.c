@@ -1,5 +1,6 @@
 #include "traffic/flow_decision.h"
 
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,7 +105,7 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
 
         decide(policy, learned, cluster, flow, &known, &request, &verdict);
         *ret = (struct decision){
-                .event = DECISION_EVENT_FLOW,
+                .event = flow->has_ended ? DECISION_EVENT_FLOW : DECISION_EVENT_START,
                 .action = verdict.action == POLICY_AUDIT ? POLICY_AUDIT : POLICY_ALLOW,
                 .reason = REASON_COMPLETED,
                 .listener = DECISION_LISTENER_FORWARD,
@@ -121,6 +122,7 @@ void flow_decision_describe(const struct policy *policy, struct learned_addresse
                 .snat = flow->snat,
                 .fqdn = request.name,
         };
+        snprintf(ret->connection_id, sizeof(ret->connection_id), "%08" PRIx32, flow->id);
         if (cluster != NULL)
                 snprintf(ret->cluster, sizeof(ret->cluster), "%s", policy_cluster_name(cluster));
         if (closes && !flow_decision_allows(policy, learned, flow))

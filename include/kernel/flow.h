@@ -15,6 +15,8 @@ struct flow {
         struct net_endpoint destination; /* as the client wrote it */
         struct net_endpoint snat;        /* as what the server sees the client */
         uint32_t mark;
+        uint32_t id;        /* the kernel's own, the same as long as the flow lives */
+        bool has_ended;     /* this is the last that is told of it */
         bool has_bytes;     /* nf_conntrack_acct was on when it began */
         uint64_t bytes_out; /* from the client, with IP headers; 0 without has_bytes */
         uint64_t bytes_in;

@@ -1,6 +1,6 @@
 /*
- * Tells of each forwarded flow when it has ended, with what it carried (conntrack events), for one record a flow. Needs
- * CAP_NET_ADMIN.
+ * Tells of each forwarded flow when it has ended, with what it carried (conntrack events), for one record a flow; on demand
+ * also when it begins. Needs CAP_NET_ADMIN.
  *
  * The kernel keeps an event that does not fit into our buffer, and the flow's entry with it, until it does: none is lost
  * while we live, but who does not read for long fills the table of connections.
@@ -30,9 +30,12 @@ typedef void (*flow_log_fn)(const struct flow *flow, void *context);
  * Returns 0 or -errno.
  */
 MUST_CHECK int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mask, size_t buffer_bytes,
-                            flow_log_fn on_end, void *context, struct flow_log **ret);
+                            flow_log_fn on_flow, void *context, struct flow_log **ret);
 
-/* Takes NULL. Not from within on_end. */
+/* Whether flows that begin are told of as well, from now on. Returns 0 or -errno. */
+MUST_CHECK int flow_log_tell_of_starts(struct flow_log *log, bool tells);
+
+/* Takes NULL. Not from within on_flow. */
 void flow_log_free(struct flow_log *log);
 
 /* What the kernel's settings (sysctl net.netfilter) let a flow's end tell; each counts for flows that begin from then on. */

@@ -33,8 +33,9 @@ MUST_CHECK int netlink_watch_new(struct event_base *base, int bus, unsigned data
 /* Takes NULL. The handlers will not run again. Not from within on_message. */
 void netlink_watch_free(struct netlink_watch *watch);
 
-/* Joins a multicast group by number (RTNLGRP_…, NFNLGRP_…). Returns 0 or -errno. */
+/* Joins or leaves a multicast group by number (RTNLGRP_…, NFNLGRP_…). Returns 0 or -errno. */
 MUST_CHECK int netlink_watch_join(struct netlink_watch *watch, int group);
+MUST_CHECK int netlink_watch_leave(struct netlink_watch *watch, int group);
 
 /* Sends a request; its answer comes as any other message, a refusal to on_error. Returns 0 or -errno. */
 MUST_CHECK int netlink_watch_send(struct netlink_watch *watch, const struct nlmsghdr *request);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,12 @@ void record_writer_free(struct record_writer *writer);
 
 /* Copies the decision. Only the thread that owns producer calls this. */
 void record_writer_push(struct record_writer *writer, unsigned producer, const struct decision *decision);
+
+/*
+ * Whether some sink takes records of what begins (DECISION_EVENT_START): others need not make any. From any thread; follows
+ * a reload.
+ */
+bool record_writer_wants_starts(const struct record_writer *writer);
 
 /*
  * Sinks of the same kind and path go on with their seq, queue and thread and get their new filter; others are opened and

@@ -135,6 +135,9 @@ void connection_begin_attempt(struct connection *c);
 /* Closes the origin's side and gives its SNAT port back. */
 void connection_drop_upstream(struct connection *c);
 
+/* Writes that the attempt begins to move bytes, where a sink wants to know; its record follows when it ends. */
+void connection_record_start(const struct connection *c);
+
 /* Writes the attempt's record, once. */
 void connection_conclude(struct connection *c, enum reason reason);
 

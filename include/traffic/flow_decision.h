@@ -17,6 +17,6 @@
  */
 bool flow_decision_allows(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow);
 
-/* Fills the record of a flow that has ended, but for its time. */
+/* Fills the record of a flow that has ended or, where it has not, of its start; but for its time. */
 void flow_decision_describe(const struct policy *policy, struct learned_addresses *learned, const struct flow *flow,
                             struct decision *ret);

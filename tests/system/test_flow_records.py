@@ -35,7 +35,7 @@ def check(record, **fields):
     fields = {"event": "flow", "listener": "forward", "action": "allow", "reason": "completed", "cluster": "prod-weu", **fields}
     assert {name: record.get(name) for name in fields} == fields, record
     assert record["original_ip"] == record["destination_ip"]
-    assert "connection_id" not in record
+    assert len(record["connection_id"]) == 8
 
 
 @FAMILIES

@@ -37,6 +37,8 @@ static struct flow flow_from(const char *client, uint8_t protocol, const char *d
                 .client = { address_of(client), 40000 },
                 .destination = { address_of(destination), port },
                 .snat = { address_of("192.0.2.10"), 50000 },
+                .id = 0xc0ffee,
+                .has_ended = true,
                 .has_bytes = true,
                 .bytes_out = 1000,
                 .bytes_in = 2000,
@@ -100,6 +102,7 @@ static void a_record_has_all_that_the_flow_tells(void **state)
         assert_int_equal(decision.protocol, DECISION_PROTOCOL_TCP);
         assert_int_equal(decision.ip_protocol, IPPROTO_TCP);
         assert_string_equal(decision.cluster, "prod");
+        assert_string_equal(decision.connection_id, "00c0ffee");
         assert_int_equal(decision.bytes_out, 1000);
         assert_int_equal(decision.bytes_in, 2000);
         assert_int_equal(decision.duration_ms, 3000);
