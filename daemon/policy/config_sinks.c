@@ -122,9 +122,8 @@ static void check_moments(struct config_reader *reader, const struct config_yaml
         const struct config_yaml_node *moments = config_yaml_child(node, "allow_at");
 
         if (moments != NULL && !sink->takes_allow)
-                config_reader_error(
-                        reader, moments->key_place,
-                        "logging.allow_at: this sink takes no allowed connections: add allow to its events");
+                config_reader_warning(reader, moments->key_place,
+                                      "logging.allow_at has no effect: this sink takes nothing that is allowed");
 }
 
 void config_sinks_check_one(struct config_reader *reader, const struct config_yaml_node *node, void *sink)

@@ -1,47 +1,27 @@
 #include "records/spool.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "records/spool_directory.h"
 #include "records/spool_segment.h"
 
 #define BUFFER_SIZE (256 * 1024)
 #define SEGMENTS 16 /* a full spool has about so many of them */
 #define SEGMENT_MIN_BYTES (256u << 10)
 #define SEGMENT_MAX_BYTES (16u << 20)
-#define DIRECTORY_MODE 0700
-#define FILE_MODE 0600
 
 static_assert(BUFFER_SIZE <= SEGMENT_MIN_BYTES, "what is flushed fits one segment");
 static_assert(SPOOL_RECORD_MAX_LENGTH + SPOOL_SEGMENT_HEADER_SIZE <= BUFFER_SIZE, "a record fits the buffers");
 
-struct segment {
-        uint64_t start; /* byte of the row */
-        uint64_t size;
-        int fd; /* of memory; -1: a file */
-};
-
-/* What the file "position" holds; written by the reading thread. */
-struct position {
-        uint64_t committed;
-        uint64_t confirmed;
-};
-
 struct spool {
         /* constant */
-        int directory_fd; /* -1: in memory */
-        int lock_fd;
-        int position_fd;
+        struct spool_directory directory;
         uint64_t max_bytes;
         uint64_t segment_bytes;
         uint64_t replay_bytes;
@@ -65,17 +45,17 @@ struct spool {
 
         /* shared */
         pthread_mutex_t lock;
-        struct segment *segments; /* one behind the other; the last is appended to */
+        struct spool_segment *segments; /* one behind the other; the last is appended to */
         size_t count;
         size_t capacity;
         uint64_t total_bytes;
         uint64_t appended_records;
         uint64_t sent_records;
         uint64_t damaged_bytes;
-        struct position position;
+        struct spool_position position;
 };
 
-static uint64_t end_of(const struct segment *segment)
+static uint64_t end_of(const struct spool_segment *segment)
 {
         return segment->start + segment->size;
 }
@@ -95,11 +75,11 @@ static void close_descriptor(int *fd)
 
 /* Opening. */
 
-static int add_segment(struct spool *spool, const struct segment *segment)
+static int add_segment(struct spool *spool, const struct spool_segment *segment)
 {
         if (spool->count == spool->capacity) {
                 size_t capacity = spool->capacity * 2 + SEGMENTS;
-                struct segment *segments = reallocarray(spool->segments, capacity, sizeof(*segments));
+                struct spool_segment *segments = reallocarray(spool->segments, capacity, sizeof(*segments));
                 if (segments == NULL)
                         return -ENOMEM;
                 spool->segments = segments;
@@ -110,85 +90,43 @@ static int add_segment(struct spool *spool, const struct segment *segment)
         return 0;
 }
 
-static int adopt_file(struct spool *spool, const char *name)
+static int on_segment(const struct spool_segment *segment, void *context)
 {
-        struct segment segment = { .fd = -1 };
-        struct stat status;
-
-        if (spool_segment_parse_name(name, &segment.start) < 0)
-                return 0;
-        if (fstatat(spool->directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == -1)
-                return -errno;
-        /* Its name is that of the next segment to be begun. */
-        if (status.st_size == 0)
-                return unlinkat(spool->directory_fd, name, 0) == -1 ? -errno : 0;
-        segment.size = (uint64_t)status.st_size;
-        return add_segment(spool, &segment);
+        return add_segment(context, segment);
 }
 
 static int compare_segments(const void *a, const void *b)
 {
-        const struct segment *one = a;
-        const struct segment *other = b;
+        const struct spool_segment *one = a;
+        const struct spool_segment *other = b;
 
         return one->start < other->start ? -1 : one->start > other->start;
-}
-
-static int list_segments(struct spool *spool)
-{
-        int fd = openat(spool->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *directory = fd != -1 ? fdopendir(fd) : NULL;
-        const struct dirent *entry;
-        int r = 0;
-
-        if (directory == NULL) {
-                r = -errno;
-                close_descriptor(&fd);
-                return r;
-        }
-        while (r == 0 && (entry = readdir(directory)) != NULL)
-                r = adopt_file(spool, entry->d_name);
-        closedir(directory);
-        if (r == 0 && spool->count > 0)
-                qsort(spool->segments, spool->count, sizeof(*spool->segments), compare_segments);
-        return r;
 }
 
 /* Only the last one can have an unfinished record at its end; earlier ones were left for the next when they were whole. */
 static int cut_last_segment(struct spool *spool)
 {
-        struct segment *last = &spool->segments[spool->count - 1];
-        char name[SPOOL_SEGMENT_NAME_SIZE];
+        struct spool_segment *last = &spool->segments[spool->count - 1];
         uint64_t whole;
+        int r = spool_directory_cut(&spool->directory, last, &whole);
 
-        spool_segment_name(last->start, name);
-        int fd = openat(spool->directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd == -1)
-                return -errno;
-        int r = spool_segment_scan(fd, &whole);
-        if (r == 0 && whole < last->size) {
-                r = ftruncate(fd, (off_t)whole) == -1 ? -errno : 0;
-                spool->total_bytes -= last->size - whole;
-                spool->damaged_bytes += last->size - whole;
-                last->size = whole;
-        }
-        close(fd);
-        if (r == 0 && whole == 0) {
-                r = unlinkat(spool->directory_fd, name, 0) == -1 ? -errno : 0;
+        if (r < 0)
+                return r;
+        spool->total_bytes -= last->size - whole;
+        spool->damaged_bytes += last->size - whole;
+        last->size = whole;
+        if (whole == 0)
                 spool->count--;
-        }
-        return r;
+        return 0;
 }
 
 /* Without a position all is new. One behind the end of the row is what a power cut left of more. */
 static void take_position(struct spool *spool)
 {
-        struct position position;
         uint64_t first = spool->count > 0 ? spool->segments[0].start : 0;
+        struct spool_position position = { first, first };
 
-        if (pread(spool->position_fd, &position, sizeof(position), 0) != sizeof(position) ||
-            position.confirmed > position.committed)
-                position = (struct position){ first, first };
+        (void)spool_directory_read_position(&spool->directory, &position);
         if (position.committed < first)
                 position.committed = first;
         spool->opened_end = spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : position.committed;
@@ -197,34 +135,16 @@ static void take_position(struct spool *spool)
         spool->position = position;
 }
 
-static int open_at(const struct spool *spool, const char *name, int *ret_fd)
-{
-        int fd = openat(spool->directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
-
-        if (fd == -1)
-                return -errno;
-        *ret_fd = fd;
-        return 0;
-}
-
 static int open_directory(struct spool *spool, const char *path)
 {
-        int r;
+        int r = spool_directory_open(&spool->directory, path);
 
-        if (mkdir(path, DIRECTORY_MODE) == -1 && errno != EEXIST)
-                return -errno;
-        spool->directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (spool->directory_fd == -1)
-                return -errno;
-        r = open_at(spool, "lock", &spool->lock_fd);
-        if (r == 0 && flock(spool->lock_fd, LOCK_EX | LOCK_NB) == -1)
-                r = -errno;
         if (r == 0)
-                r = open_at(spool, "position", &spool->position_fd);
-        if (r == 0)
-                r = list_segments(spool);
-        if (r == 0 && spool->count > 0)
+                r = spool_directory_each(&spool->directory, on_segment, spool);
+        if (r == 0 && spool->count > 0) {
+                qsort(spool->segments, spool->count, sizeof(*spool->segments), compare_segments);
                 r = cut_last_segment(spool);
+        }
         if (r == 0)
                 take_position(spool);
         return r;
@@ -248,7 +168,8 @@ int spool_open(const char *directory, uint64_t max_bytes, char *error, size_t er
                 snprintf(error, error_size, "%s", strerror(ENOMEM));
                 return -ENOMEM;
         }
-        spool->directory_fd = spool->lock_fd = spool->position_fd = spool->write_fd = spool->read_fd = -1;
+        spool_directory_init(&spool->directory);
+        spool->write_fd = spool->read_fd = -1;
         pthread_mutex_init(&spool->lock, NULL);
         spool->max_bytes = max_bytes;
         spool->segment_bytes = segment_bytes_for(max_bytes);
@@ -278,9 +199,7 @@ void spool_close(struct spool *spool)
                 close_descriptor(&spool->segments[i].fd);
         close_descriptor(&spool->read_fd);
         close_descriptor(&spool->write_fd);
-        close_descriptor(&spool->position_fd);
-        close_descriptor(&spool->lock_fd);
-        close_descriptor(&spool->directory_fd);
+        spool_directory_close(&spool->directory);
         free(spool->segments);
         free(spool->chunk);
         free(spool->buffer);
@@ -290,36 +209,20 @@ void spool_close(struct spool *spool)
 
 /* Appending. */
 
-static int create_file(struct spool *spool, uint64_t start, int *ret_fd)
-{
-        char name[SPOOL_SEGMENT_NAME_SIZE];
-
-        if (spool->directory_fd == -1) {
-                *ret_fd = memfd_create("aksegressd-spool", MFD_CLOEXEC);
-                return *ret_fd == -1 ? -errno : 0;
-        }
-        spool_segment_name(start, name);
-        return open_at(spool, name, ret_fd);
-}
-
 /* A new last segment, and the descriptor to write it by. */
 static int begin_segment(struct spool *spool)
 {
-        struct segment segment = { .fd = -1 };
+        struct spool_segment segment = { .fd = -1 };
         int fd;
 
         pthread_mutex_lock(&spool->lock);
         segment.start = row_end(spool);
         pthread_mutex_unlock(&spool->lock);
-        int r = create_file(spool, segment.start, &fd);
+        int r = spool_directory_create(&spool->directory, &segment, &fd);
         if (r < 0)
                 return r;
-        if (spool->directory_fd == -1) {
-                segment.fd = fd;
-                fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        }
         pthread_mutex_lock(&spool->lock);
-        r = fd == -1 ? -errno : add_segment(spool, &segment);
+        r = add_segment(spool, &segment);
         pthread_mutex_unlock(&spool->lock);
         if (r < 0) {
                 close_descriptor(&segment.fd);
@@ -412,7 +315,7 @@ size_t spool_unflushed(const struct spool *spool)
 /* Reading. */
 
 /* The segment that holds this byte of the row, or the next one behind it; false: the row ends before. */
-static bool find_segment(struct spool *spool, uint64_t at, struct segment *ret)
+static bool find_segment(struct spool *spool, uint64_t at, struct spool_segment *ret)
 {
         bool found = false;
 
@@ -426,22 +329,21 @@ static bool find_segment(struct spool *spool, uint64_t at, struct segment *ret)
         return found;
 }
 
-static int open_for_reading(struct spool *spool, const struct segment *segment)
+static int open_for_reading(struct spool *spool, const struct spool_segment *segment)
 {
-        char name[SPOOL_SEGMENT_NAME_SIZE];
-
         if (spool->read_fd != -1 && spool->read_start == segment->start)
                 return 0;
         close_descriptor(&spool->read_fd);
-        spool_segment_name(segment->start, name);
-        spool->read_fd = segment->fd != -1 ? fcntl(segment->fd, F_DUPFD_CLOEXEC, 0)
-                                           : openat(spool->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        int fd = spool_directory_open_segment(&spool->directory, segment);
+        if (fd < 0)
+                return fd;
+        spool->read_fd = fd;
         spool->read_start = segment->start;
-        return spool->read_fd == -1 ? -errno : 0;
+        return 0;
 }
 
 /* The chunk gets what the segment has from the cursor on. */
-static int fill_chunk(struct spool *spool, const struct segment *segment)
+static int fill_chunk(struct spool *spool, const struct spool_segment *segment)
 {
         uint64_t rest = end_of(segment) - spool->cursor;
         int r = open_for_reading(spool, segment);
@@ -483,7 +385,7 @@ static bool find_in_chunk(const struct spool *spool, struct spool_record *ret)
 /* Moves the cursor to the next record and the chunk with it; false: there is none, or *reterr. */
 static bool find_record(struct spool *spool, struct spool_record *ret, int *reterr)
 {
-        struct segment segment;
+        struct spool_segment segment;
 
         *reterr = 0;
         while (!find_in_chunk(spool, ret)) {
@@ -514,7 +416,7 @@ bool spool_next(struct spool *spool, struct spool_record *ret, int *reterr)
 /* Where reading may have to begin again. Locked. */
 static uint64_t replay_start(const struct spool *spool)
 {
-        const struct position *position = &spool->position;
+        const struct spool_position *position = &spool->position;
         uint64_t start = position->committed > spool->replay_bytes ? position->committed - spool->replay_bytes : 0;
 
         return start > position->confirmed ? start : position->confirmed;
@@ -522,12 +424,7 @@ static uint64_t replay_start(const struct spool *spool)
 
 static void remove_first(struct spool *spool)
 {
-        char name[SPOOL_SEGMENT_NAME_SIZE];
-
-        spool_segment_name(spool->segments[0].start, name);
-        if (spool->directory_fd != -1)
-                (void)unlinkat(spool->directory_fd, name, 0); /* What stays is removed after the next start. */
-        close_descriptor(&spool->segments[0].fd);
+        spool_directory_remove(&spool->directory, &spool->segments[0]);
         spool->total_bytes -= spool->segments[0].size;
         spool->count--;
         memmove(spool->segments, spool->segments + 1, spool->count * sizeof(*spool->segments));
@@ -542,15 +439,6 @@ static void remove_old_segments(struct spool *spool)
                 remove_first(spool);
 }
 
-/* Not safe from a power cut: then more is sent again. */
-static void keep_position(const struct spool *spool)
-{
-        const struct position position = spool->position;
-
-        if (spool->position_fd != -1)
-                (void)!pwrite(spool->position_fd, &position, sizeof(position), 0);
-}
-
 void spool_commit(struct spool *spool)
 {
         if (spool->cursor <= spool->position.committed)
@@ -561,7 +449,7 @@ void spool_commit(struct spool *spool)
         remove_old_segments(spool);
         pthread_mutex_unlock(&spool->lock);
         spool->given_beyond = 0;
-        keep_position(spool);
+        spool_directory_keep_position(&spool->directory, &spool->position);
 }
 
 void spool_confirm(struct spool *spool)
@@ -573,13 +461,13 @@ void spool_confirm(struct spool *spool)
                 spool->position.confirmed = reached;
         remove_old_segments(spool);
         pthread_mutex_unlock(&spool->lock);
-        keep_position(spool);
+        spool_directory_keep_position(&spool->directory, &spool->position);
 }
 
 void spool_rewind(struct spool *spool)
 {
         struct spool_record record;
-        struct segment segment;
+        struct spool_segment segment;
         uint64_t start;
         int error;
 
@@ -633,5 +521,5 @@ uint64_t spool_damaged_bytes(struct spool *spool)
 
 bool spool_is_on_disk(const struct spool *spool)
 {
-        return spool->directory_fd != -1;
+        return !spool_directory_is_memory(&spool->directory);
 }

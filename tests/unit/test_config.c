@@ -1,87 +1,4 @@
-#include "policy/config.h"
-
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/net_address.h"
-
-#define POOLS "snat_pools: [{ name: main, addresses: [10.0.1.10-10.0.1.29, \"fd00:1::10-fd00:1::13\"] }]\n"
-#define CLUSTER                                                                                                        \
-        "clusters: [{ name: prod, sources: [10.1.0.0/16], cloud: AzurePublicCloud, location: westeurope, snat_pool: "  \
-        "main }]\n"
-#define LISTEN "listen: { proxy: { address: 10.0.0.4 } }\n"
-#define REST LISTEN POOLS CLUSTER
-
-/* A cluster in block form to put one more line under; that line is number 9 of the text. */
-#define CLUSTER_LINES                                                                                                  \
-        LISTEN POOLS                                                                                                   \
-                "clusters:\n  - name: prod\n    sources: [10.1.0.0/16]\n    cloud: AzurePublicCloud\n    location: "   \
-                "westeurope\n    snat_pool: main\n"
-
-struct reading {
-        struct diagnostics *diagnostics;
-        struct config *config;
-        int result;
-};
-
-static struct reading read_text(const char *text)
-{
-        struct reading reading = { .diagnostics = diagnostics_new() };
-
-        assert_non_null(reading.diagnostics);
-        reading.result = config_read_text("c.yaml", text, strlen(text), reading.diagnostics, &reading.config);
-        return reading;
-}
-
-static void finish(struct reading *reading)
-{
-        config_free(reading->config);
-        diagnostics_free(reading->diagnostics);
-}
-
-static struct reading read_good(const char *text)
-{
-        struct reading reading = read_text(text);
-
-        diagnostics_print(reading.diagnostics, stdout);
-        assert_int_equal(reading.result, 0);
-        assert_int_equal(diagnostics_line_count(reading.diagnostics), 0);
-        return reading;
-}
-
-static void assert_only_line(const struct reading *reading, const char *expected)
-{
-        if (diagnostics_line_count(reading->diagnostics) != 1)
-                diagnostics_print(reading->diagnostics, stdout);
-        assert_int_equal(diagnostics_line_count(reading->diagnostics), 1);
-        assert_string_equal(diagnostics_line(reading->diagnostics, 0), expected);
-}
-
-static void assert_error(const char *text, const char *expected)
-{
-        struct reading reading = read_text(text);
-
-        assert_only_line(&reading, expected);
-        assert_int_equal(reading.result, -EINVAL);
-        assert_null(reading.config);
-        finish(&reading);
-}
-
-static void assert_warning(const char *text, const char *expected)
-{
-        struct reading reading = read_text(text);
-
-        assert_only_line(&reading, expected);
-        assert_int_equal(reading.result, 0);
-        finish(&reading);
-}
+#include "config_lab.h"
 
 static void the_smallest_file_gets_every_default(void **state)
 {
@@ -263,14 +180,6 @@ static void what_is_not_served_is_a_warning(void **state)
                        "c.yaml:1:1: warning: control_group is not served by this version and has no effect");
 }
 
-static void a_syslog_sink_is_an_error(void **state)
-{
-        (void)state;
-        assert_error(REST "logging: [{ sink: syslog, address: \"siem.contoso.com:6514\" }]\n",
-                     "c.yaml:4:19: logging.sink: 'syslog' is not available: this version writes to the journal and to "
-                     "JSON files only");
-}
-
 static void a_cluster_names_an_existing_pool(void **state)
 {
         (void)state;
@@ -367,15 +276,6 @@ static void required_keys_are_missed_by_name(void **state)
                      "c.yaml:4:3: clusters.location is missing: Azure region, like westeurope");
         assert_error(REST "logging: [{ sink: file }]\n",
                      "c.yaml:4:11: logging.path is missing: a file sink needs the file to write to");
-}
-
-static void keys_of_another_sink_are_errors(void **state)
-{
-        (void)state;
-        assert_error(REST "logging: [{ sink: journal, path: /a }]\n",
-                     "c.yaml:4:28: logging.path: a key of file sinks, this one is 'journal'");
-        assert_error(REST "logging: [{ sink: file, path: /a, spool: /b }]\n",
-                     "c.yaml:4:35: logging.spool: a key of syslog sinks, this one is 'file'");
 }
 
 static void unknown_keys_get_the_nearest_or_all_that_are_known(void **state)
@@ -532,7 +432,6 @@ int main(void)
                 cmocka_unit_test(all_errors_are_reported_together_in_the_order_of_the_file),
                 cmocka_unit_test(a_tab_in_the_indentation_is_named),
                 cmocka_unit_test(what_is_not_served_is_a_warning),
-                cmocka_unit_test(a_syslog_sink_is_an_error),
                 cmocka_unit_test(a_cluster_names_an_existing_pool),
                 cmocka_unit_test(a_prefix_with_host_bits_gets_the_right_one),
                 cmocka_unit_test(what_is_given_twice_is_reported_with_the_first_place),
@@ -541,7 +440,6 @@ int main(void)
                 cmocka_unit_test(the_same_port_at_another_address_is_fine),
                 cmocka_unit_test(a_pool_has_at_most_4096_addresses),
                 cmocka_unit_test(required_keys_are_missed_by_name),
-                cmocka_unit_test(keys_of_another_sink_are_errors),
                 cmocka_unit_test(unknown_keys_get_the_nearest_or_all_that_are_known),
                 cmocka_unit_test(yaml_that_a_configuration_has_no_use_for_is_refused),
                 cmocka_unit_test(bytes_that_are_no_text_are_refused),
