@@ -9,13 +9,15 @@ build=(gcc libc6-dev make pkg-config libevent-dev libc-ares-dev libsystemd-dev l
 demo=(python3 iproute2 nftables procps ca-certificates nginx nsd docker-registry skopeo openssl curl
       chrony conntrack dnsutils ngtcp2-client)
 check=(python3-pytest libcmocka-dev clang libclang-rt-dev clang-format-14 cppcheck shellcheck mandoc wget
-       debootstrap systemd-container openssh-server openssh-client git iputils-ping tcpdump knot-dnsutils ldnsutils)
+       debootstrap systemd-container openssh-server openssh-client git iputils-ping tcpdump knot-dnsutils ldnsutils
+       rsyslog rsyslog-openssl logrotate prometheus)
 # What bench_system.py compares with; only for `deps.sh bench`.
 bench=(iperf3 strace squid-openssl haproxy sniproxy libnginx-mod-stream dnsperf unbound)
 # Used where the distribution has it as a package (Ubuntu has only a snap); its tests are skipped otherwise.
 optional=(chromium)
 # systemd-resolved is unpacked where it is not installed: its package would point this machine's /etc/resolv.conf at a stub that
 # does not run. It goes with the library of the very systemd that is here; without, its tests are skipped.
+# So is syslog-ng, whose package cannot be installed beside that of rsyslog.
 cache=/var/cache/aksegressd-tests
 
 installed() {
@@ -51,6 +53,28 @@ unpack_resolved() {
         rm -rf "$directory"
 }
 
+lacks_syslog_ng() {
+        [ ! -x "$cache/syslog-ng/usr/sbin/syslog-ng" ] && apt-cache show syslog-ng-core >/dev/null 2>&1
+}
+
+# With those of its libraries that this machine does not have.
+unpack_syslog_ng() {
+        local directory library libraries=()
+        directory=$(mktemp -d)
+        while read -r library; do
+                installed "$library" || libraries+=("$library")
+        done < <(apt-cache depends syslog-ng-core | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
+        if (cd "$directory" && apt-get -q download syslog-ng-core "${libraries[@]}" &&
+                for package in ./*.deb; do dpkg-deb -x "$package" root; done) >/dev/null 2>&1; then
+                mkdir -p "$cache"
+                rm -rf "$cache/syslog-ng"
+                mv "$directory/root" "$cache/syslog-ng"
+        else
+                echo "syslog-ng cannot be had: its tests will be skipped" >&2
+        fi
+        rm -rf "$directory"
+}
+
 needed=("${build[@]}" "${demo[@]}" "${check[@]}")
 if [ "${1:-}" = bench ]; then
         needed+=("${bench[@]}")
@@ -63,7 +87,8 @@ wanted=()
 for package in "${optional[@]}"; do
         installed "$package" || wanted+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ] && { [ ${#wanted[@]} -eq 0 ] || ! available "${wanted[0]}"; } && ! lacks_resolved; then
+if [ ${#missing[@]} -eq 0 ] && { [ ${#wanted[@]} -eq 0 ] || ! available "${wanted[0]}"; } && ! lacks_resolved &&
+        ! lacks_syslog_ng; then
         exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -100,5 +125,8 @@ if [ ${#missing[@]} -ne 0 ]; then
 fi
 if lacks_resolved; then
         unpack_resolved
+fi
+if lacks_syslog_ng; then
+        unpack_syslog_ng
 fi
 rm -f "$log"

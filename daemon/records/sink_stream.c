@@ -49,6 +49,7 @@ struct sink_stream {
         uint64_t error_logged_ms;
         uint64_t damaged_bytes; /* that were logged */
         bool failing;           /* an error was logged, and no connection was made since */
+        bool tried_at_end;
         char *batch;
 };
 
@@ -215,16 +216,19 @@ static void take_target(struct sink_stream *stream)
         stream->error_logged_ms = 0;
 }
 
-/* What is on disk can wait for the next process; what is in memory is sent, if it can be, while there is time. */
+/* What is on disk can wait for the next process; for what is in memory a server that is away is tried once more. */
 static bool is_done(struct sink_stream *stream)
 {
         if (!io_wait_is_stopping(&stream->wait))
                 return false;
         if (io_wait_is_over(&stream->wait))
                 return true;
-        if (stream->connection == NULL)
-                return spool_is_on_disk(stream->spool) || spool_waiting_bytes(stream->spool) == 0;
-        return spool_is_read(stream->spool);
+        if (stream->connection != NULL)
+                return spool_is_read(stream->spool);
+        if (spool_is_on_disk(stream->spool) || spool_waiting_bytes(stream->spool) == 0 || stream->tried_at_end)
+                return true;
+        stream->tried_at_end = true;
+        return false;
 }
 
 static void finish_connection(struct sink_stream *stream)

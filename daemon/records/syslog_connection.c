@@ -99,7 +99,7 @@ static int shake_hands(struct syslog_connection *connection, const struct syslog
 {
         uint64_t deadline_ms = clock_monotonic_ms() + target->connect_timeout_ms;
         short events;
-        int r = syslog_tls_open(target, connection->fd, error, error_size, &connection->tls);
+        int r = syslog_tls_attach(connection->tls, connection->fd);
 
         while (r == 0 && (r = syslog_tls_handshake(connection->tls, &events, error, error_size)) == -EAGAIN) {
                 snprintf(error, error_size, "the TLS handshake takes too long");
@@ -117,8 +117,14 @@ int syslog_connection_open(const struct syslog_target *target, struct io_wait *w
         if (connection == NULL)
                 return -ENOMEM;
         connection->fd = -1;
-        int r = connect_to_any(target, wait, error, error_size, &connection->fd);
-        if (r == 0 && target->transport == CONFIG_TRANSPORT_TLS)
+        int r = 0;
+
+        /* First, so that a file that is wrong is told whether or not the server is there. */
+        if (target->transport == CONFIG_TRANSPORT_TLS)
+                r = syslog_tls_open(target, error, error_size, &connection->tls);
+        if (r == 0)
+                r = connect_to_any(target, wait, error, error_size, &connection->fd);
+        if (r == 0 && connection->tls != NULL)
                 r = shake_hands(connection, target, wait, error, error_size);
         if (r < 0) {
                 syslog_connection_close(connection);

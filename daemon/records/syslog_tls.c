@@ -22,7 +22,8 @@ struct syslog_tls {
 static const char *take_reason(char reason[REASON_SIZE])
 {
         unsigned long code = ERR_get_error();
-        const char *text = code != 0 ? ERR_reason_error_string(code) : NULL;
+        const char *text =
+                code != 0 && ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
         snprintf(reason, REASON_SIZE, "%s", text != NULL ? text : "unknown error");
         ERR_clear_error();
@@ -95,7 +96,7 @@ static int expect_name(struct syslog_tls *tls, const struct syslog_target *targe
                                                                                                            : -ENOMEM;
 }
 
-static int begin(struct syslog_tls *tls, const struct syslog_target *target, int fd, char *error, size_t error_size)
+static int begin(struct syslog_tls *tls, const struct syslog_target *target, char *error, size_t error_size)
 {
         ERR_clear_error();
         tls->context = new_context();
@@ -105,26 +106,31 @@ static int begin(struct syslog_tls *tls, const struct syslog_target *target, int
         if (r < 0)
                 return r;
         tls->session = SSL_new(tls->context);
-        if (tls->session == NULL || SSL_set_fd(tls->session, fd) != 1)
+        if (tls->session == NULL)
                 return -ENOMEM;
         SSL_set_connect_state(tls->session);
         return expect_name(tls, target);
 }
 
-int syslog_tls_open(const struct syslog_target *target, int fd, char *error, size_t error_size, struct syslog_tls **ret)
+int syslog_tls_open(const struct syslog_target *target, char *error, size_t error_size, struct syslog_tls **ret)
 {
         struct syslog_tls *tls = calloc(1, sizeof(*tls));
 
         snprintf(error, error_size, "%s", strerror(ENOMEM));
         if (tls == NULL)
                 return -ENOMEM;
-        int r = begin(tls, target, fd, error, error_size);
+        int r = begin(tls, target, error, error_size);
         if (r < 0) {
                 syslog_tls_close(tls);
                 return r;
         }
         *ret = tls;
         return 0;
+}
+
+int syslog_tls_attach(struct syslog_tls *tls, int fd)
+{
+        return SSL_set_fd(tls->session, fd) == 1 ? 0 : -ENOMEM;
 }
 
 void syslog_tls_close(struct syslog_tls *tls)

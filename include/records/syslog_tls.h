@@ -14,11 +14,14 @@
 struct syslog_tls;
 
 /*
- * Reads the files of target anew and begins a session on fd, which stays the caller's. Returns 0, -ENOMEM, or -EINVAL with a
- * sentence in error: which file, and what is wrong with it.
+ * Reads the files of target anew, for one session. Returns 0, -ENOMEM, or -EINVAL with a sentence in error: which file, and
+ * what is wrong with it.
  */
-MUST_CHECK int syslog_tls_open(const struct syslog_target *target, int fd, char *error, size_t error_size,
+MUST_CHECK int syslog_tls_open(const struct syslog_target *target, char *error, size_t error_size,
                                struct syslog_tls **ret);
+
+/* Says where the session is to be: a connected socket, which stays the caller's. Before anything else. Returns 0 or -ENOMEM. */
+MUST_CHECK int syslog_tls_attach(struct syslog_tls *tls, int fd);
 
 /* Takes NULL. */
 void syslog_tls_close(struct syslog_tls *tls);

@@ -48,6 +48,7 @@ OTHER_NAMES = {
     "echo.example": 222,
     "other-echo.example": 223,
     "quic.example": 224,
+    "siem.example": 225,
     "silent.allowed.example": 250,
     "unreachable.allowed.example": 251,
 }
