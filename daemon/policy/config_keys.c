@@ -379,7 +379,7 @@ static const struct config_key sink_keys[] = {
           .default_text = "local0",
           .help = "of syslog messages: daemon, local0 to local7, …" },
         { .name = "resource_id",
-          VALUE(config_value_text),
+          VALUE(config_value_resource_id),
           AT(struct config_sink, resource_id),
           .help = "azure: the resource ID that records carry" },
         { .name = "address",
