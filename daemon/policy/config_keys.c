@@ -402,7 +402,7 @@ static const struct config_key sink_keys[] = {
           .help = "tls: our certificate, and those that lead to its issuer" },
         { .name = "key_file", VALUE(config_value_path), AT(struct config_sink, key_file), .help = "tls: its key" },
         { .name = "server_name",
-          VALUE(config_network_fqdn),
+          VALUE(config_network_server_name),
           AT(struct config_sink, server_name),
           .help = "tls: whom the server's certificate must be for; what address says unless given" },
         { .name = "spool",
