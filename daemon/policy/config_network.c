@@ -9,6 +9,7 @@
 #include "policy/config_value.h"
 
 #define DNS_PORT 53
+#define SOCKET_PATH_MAX_LENGTH (sizeof(((struct sockaddr_un *)0)->sun_path) - 1) /* NUL is the last byte */
 
 int config_network_zone(const struct config_input *input, void *field, char *complaint)
 {
@@ -28,6 +29,16 @@ int config_network_fqdn(const struct config_input *input, void *field, char *com
                 return config_value_complain(
                         complaint, "'%.80s' is not a DNS name: write it like prod-dns-1a2b3c.hcp.westeurope.azmk8s.io",
                         input->text);
+        return config_value_store_text(input, name.text, field);
+}
+
+int config_network_server_name(const struct config_input *input, void *field, char *complaint)
+{
+        struct fqdn name;
+
+        if (fqdn_from_text(input->text, &name) < 0)
+                return config_value_complain(complaint, "'%.80s' is not a DNS name: write it like siem.contoso.com",
+                                             input->text);
         return config_value_store_text(input, name.text, field);
 }
 
@@ -53,33 +64,44 @@ static bool parse_name_and_port(const char *text, struct config_server *server)
         return true;
 }
 
-/* As the address of an AF_UNIX socket can hold it, with NUL. */
-static bool is_socket_path(const char *text)
+/* Where nothing can be sent to, or nobody answers. */
+static bool is_no_server(const struct net_address *address)
 {
-        return text[0] == '/' && strlen(text) < sizeof(((struct sockaddr_un *)0)->sun_path);
+        enum net_address_class class = net_address_classify(address);
+
+        return class == NET_ADDRESS_UNSPECIFIED || class == NET_ADDRESS_MULTICAST;
+}
+
+static int parse_syslog_server(const char *text, struct config_server *server, char *complaint)
+{
+        if (text[0] == '/') {
+                if (strlen(text) > SOCKET_PATH_MAX_LENGTH)
+                        return config_value_complain(complaint,
+                                                     "'%.80s…' is longer than %zu bytes, which no socket's path can be",
+                                                     text, SOCKET_PATH_MAX_LENGTH);
+                return 0;
+        }
+        if (net_endpoint_parse(text, 0, &server->endpoint) == 0) {
+                if (is_no_server(&server->endpoint.address))
+                        return config_value_complain(complaint, "'%.80s' cannot be the address of a syslog server",
+                                                     text);
+                return 0;
+        }
+        if (!parse_name_and_port(text, server))
+                return config_value_complain(complaint,
+                                             "'%.80s' is not a server: write it like siem.contoso.com:6514, "
+                                             "10.0.0.9:514, [fd00::9]:514, or /dev/log",
+                                             text);
+        return 0;
 }
 
 int config_network_syslog_server(const struct config_input *input, void *field, char *complaint)
 {
         struct config_server server = { .place = input->place };
-        char *closing = strchr(input->text, ']');
-        char bare[NET_ADDRESS_TEXT_SIZE];
-        const char *text = input->text;
+        int r = parse_syslog_server(input->text, &server, complaint);
 
-        /* "[fd00::9]" without a port */
-        if (text[0] == '[' && closing != NULL && closing[1] == '\0' && strlen(text) - 2 < sizeof(bare)) {
-                snprintf(bare, sizeof(bare), "%.*s", (int)strlen(text) - 2, text + 1);
-                text = bare;
-        }
-        if (!is_socket_path(text) && net_endpoint_parse(text, 0, &server.endpoint) < 0 &&
-            !parse_name_and_port(text, &server))
-                return config_value_complain(
-                        complaint,
-                        "'%.80s' is not a server: write it like siem.contoso.com:6514, 10.0.0.9:514, "
-                        "[fd00::9]:514, or /dev/log",
-                        input->text);
-        if (field == NULL)
-                return 0;
+        if (r < 0 || field == NULL)
+                return r;
         server.text = strdup(input->text);
         return server.text == NULL ? -ENOMEM : config_value_store(field, &server, sizeof(server));
 }
@@ -105,21 +127,8 @@ int config_network_server(const struct config_input *input, void *field, char *c
                 return config_value_complain(
                         complaint, "'%.80s' is not a server: write it like 10.0.0.53, 10.0.0.53:5353 or [fd00::53]:53",
                         input->text);
-        switch (net_address_classify(&endpoint.address)) {
-        case NET_ADDRESS_UNSPECIFIED:
-        case NET_ADDRESS_MULTICAST:
+        if (is_no_server(&endpoint.address))
                 return config_value_complain(complaint, "'%.80s' cannot be the address of a DNS server", input->text);
-        case NET_ADDRESS_PUBLIC:
-        case NET_ADDRESS_LOOPBACK:
-        case NET_ADDRESS_LINK_LOCAL:
-        case NET_ADDRESS_PRIVATE:
-        case NET_ADDRESS_CGNAT:
-        case NET_ADDRESS_RESERVED:
-        case NET_ADDRESS_EMBEDDED_IPV4:
-        case NET_ADDRESS_AZURE_PLATFORM:
-        case NET_ADDRESS_CLASS_COUNT:
-                break;
-        }
         return config_value_store(field, &endpoint, sizeof(endpoint));
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "policy/config_suggest.h"
+
 #define PORT_UDP 514  /* RFC 5426 3.3 */
 #define PORT_TCP 601  /* syslog-conn, IANA */
 #define PORT_TLS 6514 /* RFC 5425 4.1 */
@@ -11,33 +13,95 @@ static bool is_given(const struct config_yaml_node *node, const char *key)
         return config_yaml_child(node, key) != NULL;
 }
 
-/* Complains about the key, if it is given, unless it fits. */
-static void expect_absent(struct config_reader *reader, const struct config_yaml_node *node, const char *key, bool fits,
-                          const char *of_what)
+static bool is_stream(const struct config_sink *sink)
+{
+        return sink->kind == CONFIG_SINK_SYSLOG &&
+               (sink->transport == CONFIG_TRANSPORT_TCP || sink->transport == CONFIG_TRANSPORT_TLS);
+}
+
+static bool is_tls(const struct config_sink *sink)
+{
+        return sink->kind == CONFIG_SINK_SYSLOG && sink->transport == CONFIG_TRANSPORT_TLS;
+}
+
+/*
+ * Whether the choice that a key has is what was written. One that could not be read is reported and leaves zero, the choice
+ * called first: then nothing can be said of what depends on it.
+ */
+static bool is_known(const struct config_yaml_node *node, const char *key, unsigned value, const char *first)
 {
         const struct config_yaml_node *child = config_yaml_child(node, key);
 
-        if (child != NULL && !fits)
-                config_reader_error(reader, child->key_place, "logging.%s: a key of %s: leave it out", key, of_what);
+        return child == NULL || value != 0 || (child->text != NULL && strcmp(child->text, first) == 0);
 }
 
+static bool transport_is_known(const struct config_yaml_node *node, const struct config_sink *sink)
+{
+        /* An address that could not be read may have been a path. */
+        return is_known(node, "transport", sink->transport, "tls") &&
+               (is_given(node, "transport") || !is_given(node, "address") || sink->server.text != NULL);
+}
+
+/* What a key may belong to. */
+enum belonging {
+        BELONGS_TO_FILE = 0,
+        BELONGS_TO_SYSLOG,
+        BELONGS_TO_MESSAGES,
+        BELONGS_TO_AZURE,
+        BELONGS_TO_STREAMS,
+        BELONGS_TO_TLS,
+};
+
+static const struct {
+        const char *key;
+        enum belonging to;
+} belongings[] = {
+        { "path", BELONGS_TO_FILE },         { "address", BELONGS_TO_SYSLOG },    { "transport", BELONGS_TO_SYSLOG },
+        { "facility", BELONGS_TO_MESSAGES }, { "resource_id", BELONGS_TO_AZURE }, { "spool", BELONGS_TO_STREAMS },
+        { "spool_max", BELONGS_TO_STREAMS }, { "ca_file", BELONGS_TO_TLS },       { "cert_file", BELONGS_TO_TLS },
+        { "key_file", BELONGS_TO_TLS },      { "server_name", BELONGS_TO_TLS },
+};
+
+/* NULL: the sink is one that such keys belong to, or may be; otherwise what they do belong to. */
+static const char *does_not_belong(const struct config_yaml_node *node, const struct config_sink *sink,
+                                   enum belonging to)
+{
+        bool is_syslog = sink->kind == CONFIG_SINK_SYSLOG;
+        bool may_be_format = !is_known(node, "format", sink->format, "json");
+        bool may_be_transport = is_syslog && !transport_is_known(node, sink);
+
+        switch (to) {
+        case BELONGS_TO_FILE:
+                return sink->kind == CONFIG_SINK_FILE ? NULL : "file sinks";
+        case BELONGS_TO_SYSLOG:
+                return is_syslog ? NULL : "syslog sinks";
+        case BELONGS_TO_MESSAGES:
+                return is_syslog || sink->format == CONFIG_FORMAT_SYSLOG || may_be_format
+                               ? NULL
+                               : "syslog sinks and format syslog";
+        case BELONGS_TO_AZURE:
+                return sink->format == CONFIG_FORMAT_AZURE || may_be_format ? NULL : "format azure";
+        case BELONGS_TO_STREAMS:
+                return is_stream(sink) || may_be_transport ? NULL : "syslog over tcp and tls";
+        case BELONGS_TO_TLS:
+                return is_tls(sink) || may_be_transport ? NULL : "syslog over tls";
+        }
+        return NULL;
+}
+
+/* In the order of the file. */
 static void check_keys_of_kind(struct config_reader *reader, const struct config_yaml_node *node,
                                const struct config_sink *sink)
 {
-        bool is_syslog = sink->kind == CONFIG_SINK_SYSLOG;
-        bool is_stream = sink->transport == CONFIG_TRANSPORT_TCP || sink->transport == CONFIG_TRANSPORT_TLS;
-        bool is_tls = is_syslog && sink->transport == CONFIG_TRANSPORT_TLS;
-        static const char *const tls_keys[] = { "ca_file", "cert_file", "key_file", "server_name" };
-
-        expect_absent(reader, node, "path", sink->kind == CONFIG_SINK_FILE, "file sinks");
-        expect_absent(reader, node, "address", is_syslog, "syslog sinks");
-        expect_absent(reader, node, "transport", is_syslog, "syslog sinks");
-        expect_absent(reader, node, "facility", is_syslog || sink->format == CONFIG_FORMAT_SYSLOG, "syslog messages");
-        expect_absent(reader, node, "resource_id", sink->format == CONFIG_FORMAT_AZURE, "format azure");
-        expect_absent(reader, node, "spool", is_syslog && is_stream, "syslog over tcp and tls");
-        expect_absent(reader, node, "spool_max", is_syslog && is_stream, "syslog over tcp and tls");
-        for (size_t i = 0; i < ARRAY_SIZE(tls_keys); i++)
-                expect_absent(reader, node, tls_keys[i], is_tls, "syslog over tls");
+        for (const struct config_yaml_node *child = node->first; child != NULL; child = child->next)
+                for (size_t i = 0; i < ARRAY_SIZE(belongings); i++) {
+                        const char *of_what = NULL;
+                        if (!child->is_duplicate && strcmp(child->key, belongings[i].key) == 0)
+                                of_what = does_not_belong(node, sink, belongings[i].to);
+                        if (of_what != NULL)
+                                config_reader_error(reader, child->key_place, "logging.%s: a key of %s: leave it out",
+                                                    child->key, of_what);
+                }
 }
 
 static enum config_format default_format(enum config_sink_kind kind)
@@ -58,6 +122,8 @@ static void check_format(struct config_reader *reader, const struct config_yaml_
         const struct config_yaml_node *format = config_yaml_child(node, "format");
         bool is_journal = sink->kind == CONFIG_SINK_JOURNAL;
 
+        if (!is_known(node, "format", sink->format, "json"))
+                return;
         if (format == NULL)
                 sink->format = default_format(sink->kind);
         else if (is_journal && sink->format != CONFIG_FORMAT_JOURNAL)
@@ -97,7 +163,7 @@ static void check_server(struct config_reader *reader, const struct config_yaml_
                 return;
         if (is_path && !is_given(node, "transport"))
                 sink->transport = CONFIG_TRANSPORT_UNIX;
-        if (is_path != (sink->transport == CONFIG_TRANSPORT_UNIX))
+        if (transport_is_known(node, sink) && is_path != (sink->transport == CONFIG_TRANSPORT_UNIX))
                 config_reader_error(reader, server->place, "logging.address: '%.80s' is %s: %s", server->text,
                                     is_path ? "a path" : "not a path",
                                     is_path ? "write transport: unix, or a server"
@@ -106,14 +172,29 @@ static void check_server(struct config_reader *reader, const struct config_yaml_
                 server->endpoint.port = default_port(sink->transport);
 }
 
-static void check_certificate(struct config_reader *reader, const struct config_yaml_node *node)
+/* At the one that is there, since that is where the other one goes. */
+static void check_certificate(struct config_reader *reader, const struct config_yaml_node *node,
+                              const struct config_sink *sink)
 {
-        bool has_certificate = is_given(node, "cert_file");
+        const struct config_yaml_node *certificate = config_yaml_child(node, "cert_file");
+        const struct config_yaml_node *key = config_yaml_child(node, "key_file");
 
-        if (has_certificate == is_given(node, "key_file"))
+        if (!is_tls(sink) || (certificate != NULL) == (key != NULL))
                 return;
-        config_reader_error(reader, node->place, "logging.%s is missing: cert_file and key_file belong together",
-                            has_certificate ? "key_file" : "cert_file");
+        config_reader_error(reader, certificate != NULL ? certificate->key_place : key->key_place,
+                            "logging.%s is missing: cert_file and key_file belong together",
+                            certificate != NULL ? "key_file" : "cert_file");
+}
+
+static void check_spool(struct config_reader *reader, const struct config_yaml_node *node,
+                        const struct config_sink *sink)
+{
+        const struct config_yaml_node *size = config_yaml_child(node, "spool_max");
+
+        if (size != NULL && !is_given(node, "spool") && is_stream(sink))
+                config_reader_warning(reader, size->key_place,
+                                      "logging.spool_max has no effect: this sink has no spool: give it one, or leave "
+                                      "spool_max out");
 }
 
 static void check_moments(struct config_reader *reader, const struct config_yaml_node *node,
@@ -121,18 +202,19 @@ static void check_moments(struct config_reader *reader, const struct config_yaml
 {
         const struct config_yaml_node *moments = config_yaml_child(node, "allow_at");
 
-        if (moments != NULL && !sink->takes_allow)
+        /* Without either, events could not be read. */
+        if (moments != NULL && !sink->takes_allow && sink->takes_deny)
                 config_reader_warning(reader, moments->key_place,
-                                      "logging.allow_at has no effect: this sink takes nothing that is allowed");
+                                      "logging.allow_at has no effect: this sink takes nothing that is allowed: add "
+                                      "allow to its events, or leave allow_at out");
 }
 
 void config_sinks_check_one(struct config_reader *reader, const struct config_yaml_node *node, void *sink)
 {
-        const struct config_yaml_node *kind = config_yaml_child(node, "sink");
         struct config_sink *self = sink;
 
         self->place = node->place;
-        if (kind == NULL || kind->text == NULL)
+        if (!is_given(node, "sink") || !is_known(node, "sink", self->kind, "journal"))
                 return;
         check_format(reader, node, self);
         if (self->kind == CONFIG_SINK_FILE && !is_given(node, "path"))
@@ -141,7 +223,8 @@ void config_sinks_check_one(struct config_reader *reader, const struct config_ya
         if (self->kind == CONFIG_SINK_SYSLOG)
                 check_server(reader, node, self);
         check_keys_of_kind(reader, node, self);
-        check_certificate(reader, node);
+        check_certificate(reader, node, self);
+        check_spool(reader, node, self);
         check_moments(reader, node, self);
 }
 
@@ -150,17 +233,46 @@ static bool same_text(const struct config_text *a, const struct config_text *b)
         return a->text != NULL && b->text != NULL && strcmp(a->text, b->text) == 0;
 }
 
+/* False: a cluster has no readable name, which is reported already and may be the one that is looked for. */
+static bool cluster_names_are_known(const struct config *config)
+{
+        for (size_t i = 0; i < config->cluster_count; i++)
+                if (config->clusters[i].name.text == NULL)
+                        return false;
+        return config->cluster_count > 0;
+}
+
+static void find_cluster(struct config_reader *reader, const struct config *config, const struct config_text *name)
+{
+        struct config_suggest suggest = { .word = name->text };
+
+        for (size_t i = 0; i < config->cluster_count; i++) {
+                if (same_text(&config->clusters[i].name, name))
+                        return;
+                config_suggest_offer(&suggest, config->clusters[i].name.text);
+        }
+        if (suggest.best != NULL)
+                config_reader_error(reader, name->place,
+                                    "logging.clusters: there is no cluster '%s': did you mean '%s'?", name->text,
+                                    suggest.best);
+        else
+                config_reader_error(reader, name->place,
+                                    "logging.clusters: there is no cluster '%s': write the name of one of clusters",
+                                    name->text);
+}
+
 static void check_clusters(struct config_reader *reader, const struct config *config, const struct config_sink *sink)
 {
         for (size_t i = 0; i < sink->cluster_count; i++) {
-                bool found = false;
-                for (size_t j = 0; j < config->cluster_count; j++)
-                        found = found || same_text(&config->clusters[j].name, &sink->clusters[i]);
-                if (!found)
-                        config_reader_error(
-                                reader, sink->clusters[i].place,
-                                "logging.clusters: there is no cluster '%s': write the name of one of clusters",
-                                sink->clusters[i].text);
+                for (size_t j = 0; j < i; j++)
+                        if (same_text(&sink->clusters[i], &sink->clusters[j])) {
+                                config_reader_error(reader, sink->clusters[i].place,
+                                                    "logging.clusters: '%s' is in the list already: keep it once",
+                                                    sink->clusters[i].text);
+                                break;
+                        }
+                if (cluster_names_are_known(config))
+                        find_cluster(reader, config, &sink->clusters[i]);
         }
 }
 

@@ -202,20 +202,17 @@ static const char *list_choices(const struct config_choice *choices, char *buffe
         return buffer;
 }
 
-/* Finds the index of a choice that this version has. */
+/* Finds the index of a choice by its name. */
 static int find_choice(const struct config_input *input, unsigned *ret, char *complaint)
 {
         struct config_suggest suggest = { .word = input->text };
-        char list[128];
+        char list[256]; /* all of the longest list, the facilities */
 
         for (unsigned i = 0; input->key->choices[i].name != NULL; i++) {
                 const struct config_choice *choice = &input->key->choices[i];
                 config_suggest_offer(&suggest, choice->name);
                 if (strcmp(choice->name, input->text) != 0)
                         continue;
-                if (choice->unavailable != NULL)
-                        return config_value_complain(complaint, "'%s' is not available: %s", choice->name,
-                                                     choice->unavailable);
                 *ret = i;
                 return 0;
         }
@@ -250,6 +247,27 @@ int config_value_text(const struct config_input *input, void *field, char *compl
 {
         if (input->text[0] == '\0')
                 return config_value_complain(complaint, "'' is empty");
+        return config_value_store_text(input, input->text, field);
+}
+
+/* As in /subscriptions/…: a path of no control character and nothing that JSON escapes. */
+static bool is_resource_id(const char *text)
+{
+        for (const char *byte = text; *byte != '\0'; byte++)
+                if (*byte == '"' || *byte == '\\' || (unsigned char)*byte <= ' ' || *byte == 0x7f)
+                        return false;
+        return text[0] == '/';
+}
+
+int config_value_resource_id(const struct config_input *input, void *field, char *complaint)
+{
+        if (!is_resource_id(input->text))
+                return config_value_complain(
+                        complaint, "'%.80s' is not a resource ID: write it like /subscriptions/ID/resourceGroups/NAME",
+                        input->text);
+        if (strlen(input->text) > CONFIG_MAX_RESOURCE_ID)
+                return config_value_complain(complaint, "'%.80s…' is longer than the %d bytes that are allowed",
+                                             input->text, CONFIG_MAX_RESOURCE_ID);
         return config_value_store_text(input, input->text, field);
 }
 

@@ -15,6 +15,7 @@
 
 #define CONFIG_MAX_FILE_BYTES (8u * 1024 * 1024)
 #define CONFIG_MAX_POOL_ADDRESSES 4096 /* in one SNAT pool */
+#define CONFIG_MAX_RESOURCE_ID 512     /* bytes; a formatter has room for it in every record */
 
 /* Where in the configuration file a value stands: for errors found later. Line 0: a default, not in the file. */
 struct config_place {

@@ -45,8 +45,7 @@ enum config_shape {
 
 /* One word of a value that is one of several. */
 struct config_choice {
-        const char *name;        /* NULL ends the list */
-        const char *unavailable; /* part of the contract, but an error in this version, and why; NULL: fine */
+        const char *name; /* NULL ends the list */
 };
 
 typedef void (*config_entry_fn)(struct config_reader *reader, const struct config_key *key,

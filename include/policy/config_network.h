@@ -5,6 +5,8 @@
 
 /* Into struct config_text: a DNS name in canonical form. */
 int config_network_fqdn(const struct config_input *input, void *field, char *complaint);
+/* The same, for the name that a server is to prove. */
+int config_network_server_name(const struct config_input *input, void *field, char *complaint);
 /* Into struct config_server: name, address or [v6], each with or without :port, or an absolute path. */
 int config_network_syslog_server(const struct config_input *input, void *field, char *complaint);
 /* Into struct fqdn. */

@@ -23,6 +23,7 @@ int config_value_choice(const struct config_input *input, void *field, char *com
 
 /* Into struct config_text: */
 int config_value_text(const struct config_input *input, void *field, char *complaint);           /* anything */
+int config_value_resource_id(const struct config_input *input, void *field, char *complaint);    /* of Azure */
 int config_value_path(const struct config_input *input, void *field, char *complaint);           /* made absolute */
 int config_value_name(const struct config_input *input, void *field, char *complaint);           /* [a-z0-9-]{1,63} */
 int config_value_account(const struct config_input *input, void *field, char *complaint);        /* a user or group */

@@ -168,11 +168,17 @@ static void sample_and_minimal_are_read_without_a_word(void **state)
         }
 }
 
-/* "#key:" becomes " key:"; prose has a space behind the '#'. */
+/* Whether this is what follows a '#': "key:", "- key:" or, below that, "  key:". Prose has one space before it. */
+static bool is_switched_off(const char *text)
+{
+        return islower((unsigned char)text[0]) != 0 || strncmp(text, "- ", 2) == 0 || strncmp(text, "  ", 2) == 0;
+}
+
+/* "#key:" becomes "key:". */
 static void switch_on(char *text)
 {
         for (char *at = strchr(text, '#'); at != NULL; at = strchr(at + 1, '#'))
-                if (islower((unsigned char)at[1]) != 0)
+                if (is_switched_off(at + 1))
                         memmove(at, at + 1, strlen(at));
 }
 
@@ -187,6 +193,7 @@ static void what_the_sample_has_switched_off_can_be_switched_on(void **state)
         switch_on(text);
         config = read_config_text(SAMPLE, text, diagnostics);
         assert_true(config->dns.enabled && config->admin.enabled && config->probe.enabled);
+        assert_int_equal(config->sink_count, 5);
         for (size_t i = 0; i < diagnostics_line_count(diagnostics); i++)
                 assert_non_null(strstr(diagnostics_line(diagnostics, i), "warning: "));
         assert_int_equal(diagnostics_line_count(diagnostics), 4);
@@ -229,8 +236,37 @@ static void the_sample_is_at_the_defaults(void **state)
         assert_int_equal(sample->sinks[0].takes_deny, minimal->sinks[0].takes_deny);
         assert_int_equal(sample->sinks[0].takes_allow, minimal->sinks[0].takes_allow);
         assert_int_equal(sample->sinks[0].queue, minimal->sinks[0].queue);
+        assert_int_equal(sample->sinks[0].summarize_ms, minimal->sinks[0].summarize_ms);
         config_free(sample);
         config_free(minimal);
+        diagnostics_free(diagnostics);
+}
+
+/* Of keys that other sinks have than the minimal file's, too; what such a sink is told to be is another matter. */
+static void the_sinks_that_the_sample_has_switched_off_are_at_the_defaults(void **state)
+{
+        struct diagnostics *diagnostics = diagnostics_new();
+        static char text[FILE_SIZE];
+
+        (void)state;
+        read_file(SAMPLE, text);
+        switch_on(text);
+        struct config *config = read_config_text(SAMPLE, text, diagnostics);
+        const struct config_sink *journal = &config->sinks[0], *file = &config->sinks[1], *server = &config->sinks[3];
+        for (size_t i = 1; i < config->sink_count; i++) {
+                const struct config_sink *sink = &config->sinks[i];
+                assert_int_equal(sink->allow_at_start, journal->allow_at_start);
+                assert_int_equal(sink->allow_at_end, journal->allow_at_end);
+                assert_int_equal(sink->summarize_ms, journal->summarize_ms);
+                assert_int_equal(sink->queue, journal->queue);
+                assert_int_equal(sink->facility, journal->facility);
+                assert_int_equal(sink->spool_max, journal->spool_max);
+        }
+        assert_int_equal(file->format, CONFIG_FORMAT_JSON);
+        assert_int_equal(server->format, CONFIG_FORMAT_SYSLOG);
+        assert_int_equal(server->transport, journal->transport);
+        assert_int_equal(server->server.endpoint.port, 6514);
+        config_free(config);
         diagnostics_free(diagnostics);
 }
 
@@ -256,6 +292,7 @@ int main(void)
                 cmocka_unit_test(sample_and_minimal_are_read_without_a_word),
                 cmocka_unit_test(what_the_sample_has_switched_off_can_be_switched_on),
                 cmocka_unit_test(the_sample_is_at_the_defaults),
+                cmocka_unit_test(the_sinks_that_the_sample_has_switched_off_are_at_the_defaults),
                 cmocka_unit_test(every_key_has_a_line_of_help),
         };
 

@@ -7,15 +7,20 @@ static const enum config_format formats[] = { CONFIG_FORMAT_JSON, CONFIG_FORMAT_
 /* formatter_write_body ends the program when a record does not fit. */
 static void the_largest_records_fit_whatever_bytes_they_hold(void **state)
 {
+        char resource_id[CONFIG_MAX_RESOURCE_ID + 1] = "";
         size_t longest = 0;
 
         (void)state;
+        /* Of what a configuration can hold, C1 control characters take the most room. */
+        for (size_t i = 0; i < CONFIG_MAX_RESOURCE_ID; i += 2)
+                memcpy(resource_id + i, "\xc2\x9b", 2);
         for (unsigned byte = 1; byte < 256; byte++) {
                 for (unsigned i = 0; i < SAMPLE_LARGEST_COUNT * ARRAY_SIZE(formats) * 2; i++) {
                         static struct formatter_body body;
                         struct decision decision;
                         struct formatter_style style = style_of(formats[i % ARRAY_SIZE(formats)], i % 2 == 0);
 
+                        style.resource_id = resource_id;
                         sample_largest(&decision, i / ARRAY_SIZE(formats) / 2, (int)byte);
                         if (byte % 2 == 0)
                                 decision.protocol = DECISION_PROTOCOL_HTTPS;
