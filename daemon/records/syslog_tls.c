@@ -92,8 +92,9 @@ static int expect_name(struct syslog_tls *tls, const struct syslog_target *targe
         }
         snprintf(tls->expected, sizeof(tls->expected), "%s", name);
         SSL_set_hostflags(tls->session, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        return SSL_set1_host(tls->session, name) == 1 && SSL_set_tlsext_host_name(tls->session, name) == 1 ? 0
-                                                                                                           : -ENOMEM;
+        if (SSL_set1_host(tls->session, tls->expected) != 1)
+                return -ENOMEM;
+        return SSL_set_tlsext_host_name(tls->session, tls->expected) == 1 ? 0 : -ENOMEM;
 }
 
 static int begin(struct syslog_tls *tls, const struct syslog_target *target, char *error, size_t error_size)

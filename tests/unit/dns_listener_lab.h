@@ -64,7 +64,7 @@ static inline void dns_lab_write_head(struct dns_lab *lab)
                  "allowlist_dirs: [.]\n"
                  "resolver: { servers: ['%s'] }\n"
                  "timeouts: { resolve: %ums, inspect: %dms }\n"
-                 "logging: [{ sink: file, path: '%s', events: [deny, allow] }]\n"
+                 "logging: [{ sink: file, path: '%s', events: [deny, allow], summarize: off }]\n"
                  "snat_pools: [{ name: main, addresses: [10.0.1.10] }]\n"
                  "clusters:\n",
                  lab->address, LAB_UPSTREAM, dns_lab_resolve_ms, LAB_TIMEOUT_MS, lab->records_path);
