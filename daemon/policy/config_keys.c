@@ -143,13 +143,11 @@ static const struct config_key listen_keys[] = {
           .shape = CONFIG_SHAPE_SECTION,
           .section = &admin_section,
           AT(struct config, admin),
-          .not_served = NOT_SERVED,
           .help = "/metrics, /healthz and /readyz over HTTP; off unless given" },
         { .name = "probe",
           .shape = CONFIG_SHAPE_SECTION,
           .section = &probe_section,
           AT(struct config, probe),
-          .not_served = NOT_SERVED,
           .help = "/readyz alone, for a load balancer; off unless given" },
 };
 static const struct config_section listen_section = SECTION("listen", listen_keys);

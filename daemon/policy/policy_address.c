@@ -102,7 +102,7 @@ static bool is_at(const struct config_listener *listener, const struct net_addre
 static bool reaches_wildcard(const struct config *config, const struct net_address *address)
 {
         return is_this_host(address) || is_pool_address(config, address) || is_at(&config->proxy, address) ||
-               is_at(&config->dns, address);
+               is_at(&config->dns, address) || is_at(&config->admin, address) || is_at(&config->probe, address);
 }
 
 static bool is_listener(const struct config *config, const struct config_listener *listener,
@@ -121,7 +121,8 @@ static bool is_own_listener(const struct config *config, const struct net_addres
         if (config->transparent.enabled && port == config->transparent.endpoint.port &&
             reaches_wildcard(config, address))
                 return true;
-        return is_listener(config, &config->proxy, address, port) || is_listener(config, &config->dns, address, port);
+        return is_listener(config, &config->proxy, address, port) || is_listener(config, &config->dns, address, port) ||
+               is_listener(config, &config->admin, address, port) || is_listener(config, &config->probe, address, port);
 }
 
 static bool is_listed(const struct policy_cluster *cluster, const struct net_address *address)

@@ -14,15 +14,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kernel/address_watch.h"
+#include "process/admin_http.h"
 #include "process/file_watch.h"
 #include "process/forwarding.h"
+#include "process/metrics.h"
 #include "process/service_manager.h"
 #include "process/worker.h"
 
 #define ERROR_SIZE 512
 #define DESCRIPTORS_PER_CONNECTION 2
 #define MAIN_PRODUCERS 2         /* of records: the main thread's numbers behind the workers' */
-#define DESCRIPTORS_RESERVED 256 /* pipes of long streams, sinks, the kernel's watches, files read in a reload */
+#define DESCRIPTORS_RESERVED 384 /* long streams' pipes, sinks, the kernel's watches, files of a reload, admins */
 #define DESCRIPTORS_RESERVED_PER_WORKER 128 /* listeners, sockets of two DNS clients under load */
 
 enum daemon_signal {
@@ -47,7 +49,10 @@ struct daemon {
         struct connection_limits *limits;
         struct record_writer *records;
         struct forwarding *forwarding;
+        struct admin_http *admin; /* NULL: not configured; likewise probe */
+        struct admin_http *probe;
         struct generation *generation; /* the one in force; reference */
+        uint64_t reload_failures;
         struct worker **workers;
         uint64_t *heartbeats; /* at the last watchdog check */
         unsigned worker_count;
@@ -120,6 +125,10 @@ static const char *fixed_setting_changed(const struct config *old, const struct 
                 return "listen.proxy";
         if (!same_listener(&old->dns, &new->dns))
                 return "listen.dns";
+        if (!same_listener(&old->admin, &new->admin))
+                return "listen.admin";
+        if (!same_listener(&old->probe, &new->probe))
+                return "listen.probe";
         if (old->workers != new->workers)
                 return "workers";
         return NULL;
@@ -186,6 +195,7 @@ static void daemon_reload(struct daemon *daemon)
         if (r == 0)
                 r = daemon_change_policy(daemon, policy, error, sizeof(error));
         if (r < 0) {
+                daemon->reload_failures++;
                 log_error("reload failed: %s, keeping the running configuration", error);
                 return;
         }
@@ -329,6 +339,42 @@ static void on_watchdog(evutil_socket_t fd, short what, void *context)
                 service_manager_alive();
 }
 
+/* Before the daemon is ready the event loop does not turn: whoever asks then waits. */
+static const char *why_not_ready(void *context)
+{
+        const struct daemon *daemon = context;
+
+        return daemon->draining ? "draining" : NULL;
+}
+
+static int write_metrics(struct evbuffer *out, void *context)
+{
+        const struct daemon *daemon = context;
+        const struct metrics_source source = {
+                .version = AKSEGRESSD_VERSION,
+                .policy_generation = generation_number(daemon->generation),
+                .reload_failures = daemon->reload_failures,
+                .records = daemon->records,
+        };
+
+        return metrics_write(&source, out);
+}
+
+static int daemon_open_admin(struct daemon *daemon, char *error, size_t error_size)
+{
+        const struct admin_http_source source = { why_not_ready, write_metrics, daemon };
+        const struct config *config = daemon_config(daemon);
+        int r = 0;
+
+        if (config->admin.enabled)
+                r = admin_http_new(daemon->base, "listen.admin", &config->admin.endpoint, ADMIN_HTTP_ALL, &source,
+                                   error, error_size, &daemon->admin);
+        if (r == 0 && config->probe.enabled)
+                r = admin_http_new(daemon->base, "listen.probe", &config->probe.endpoint, ADMIN_HTTP_READINESS, &source,
+                                   error, error_size, &daemon->probe);
+        return r;
+}
+
 static int daemon_open_events(struct daemon *daemon)
 {
         static const struct {
@@ -433,6 +479,8 @@ static int daemon_start_workers(struct daemon *daemon)
 /* In the reverse order of opening; takes a half-built daemon. */
 static void daemon_close(struct daemon *daemon)
 {
+        admin_http_free(daemon->probe);
+        admin_http_free(daemon->admin);
         for (unsigned i = 0; daemon->workers != NULL && i < daemon->worker_count; i++) {
                 if (daemon->workers[i] != NULL)
                         worker_post_stop(daemon->workers[i]);
@@ -471,7 +519,9 @@ static int daemon_open(struct daemon *daemon, struct policy *policy, char *error
         if (r < 0)
                 return r;
         apply_limits(daemon);
-        r = daemon_open_workers(daemon, error, error_size);
+        r = daemon_open_admin(daemon, error, error_size);
+        if (r == 0)
+                r = daemon_open_workers(daemon, error, error_size);
         if (r < 0)
                 return r;
         snprintf(error, error_size, "out of memory");

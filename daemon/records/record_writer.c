@@ -508,5 +508,10 @@ struct record_writer_sink record_writer_sink(const struct record_writer *writer,
 {
         const struct sink *sink = sink_table_sink(writer->table, index);
 
-        return (struct record_writer_sink){ sink_name(sink), sink_written(sink), sink_lost(sink) };
+        return (struct record_writer_sink){
+                .name = sink_name(sink),
+                .written = sink_written(sink),
+                .lost = sink_lost(sink),
+                .queued = sink_queued(sink),
+        };
 }

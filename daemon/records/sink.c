@@ -53,6 +53,7 @@ struct sink {
         atomic_uint_fast64_t deadline_ms;
         atomic_uint_fast64_t written;
         atomic_uint_fast64_t lost;
+        atomic_uint_fast64_t queued; /* pushed, and neither written nor lost: those in the block in hand, too */
 };
 
 static void count_lost(struct sink *sink, uint64_t count)
@@ -168,6 +169,7 @@ static int write_queued(struct sink *sink)
                 if (r < 0)
                         return r;
                 sink_queue_block_drop(sink->block);
+                atomic_fetch_sub_explicit(&sink->queued, 1, memory_order_relaxed);
         }
         return flush(sink);
 }
@@ -455,10 +457,14 @@ void sink_push(struct sink *sink, enum config_format format, const struct format
                                                 .format = format,
                                                 .lost = sink->lost_unqueued };
 
-        if (sink_queue_push(sink->queue, &entry))
+        /* Counted first: the writer may have taken it off again before the push returns. */
+        atomic_fetch_add_explicit(&sink->queued, 1, memory_order_relaxed);
+        if (sink_queue_push(sink->queue, &entry)) {
                 sink->lost_unqueued = 0;
-        else
-                sink_lose(sink, 1);
+                return;
+        }
+        atomic_fetch_sub_explicit(&sink->queued, 1, memory_order_relaxed);
+        sink_lose(sink, 1);
 }
 
 void sink_lose(struct sink *sink, uint64_t count)
@@ -487,6 +493,11 @@ uint64_t sink_written(const struct sink *sink)
 uint64_t sink_lost(const struct sink *sink)
 {
         return atomic_load_explicit(&sink->lost, memory_order_relaxed);
+}
+
+uint64_t sink_queued(const struct sink *sink)
+{
+        return atomic_load_explicit(&sink->queued, memory_order_relaxed);
 }
 
 void sink_stop(struct sink *sink, uint64_t deadline_ms)

@@ -181,8 +181,8 @@ struct config {
         struct config_listener transparent;
         struct config_listener proxy;
         struct config_listener dns;
-        struct config_listener admin; /* checked; not served by this version */
-        struct config_listener probe; /* the same */
+        struct config_listener admin;
+        struct config_listener probe;
         struct config_text control_socket;
         struct config_text control_group;
         struct config_text service_tags; /* text NULL: none */

@@ -57,6 +57,7 @@ struct record_writer_sink {
         const char *name; /* the path, or "journal"; valid until the next reload */
         uint64_t written;
         uint64_t lost;
+        uint64_t queued; /* waiting to be written */
 };
 
 size_t record_writer_sink_count(const struct record_writer *writer);

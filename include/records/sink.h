@@ -53,6 +53,7 @@ void sink_reopen(struct sink *sink);
 /* From any thread. */
 uint64_t sink_written(const struct sink *sink);
 uint64_t sink_lost(const struct sink *sink);
+uint64_t sink_queued(const struct sink *sink); /* waiting to be written */
 
 /* Nothing is pushed any more: the thread writes what is queued and ends, by deadline_ms (clock_monotonic_ms). */
 void sink_stop(struct sink *sink, uint64_t deadline_ms);

@@ -100,6 +100,18 @@ static inline void wait_for(const struct record_writer *writer, size_t sink, uin
         }
 }
 
+/* Waits until nothing waits in a sink's queue. */
+static inline void wait_for_empty_queue(const struct record_writer *writer, size_t sink)
+{
+        uint64_t deadline_ms = clock_monotonic_ms() + DEADLINE_MS;
+
+        while (record_writer_sink(writer, sink).queued > 0) {
+                if (clock_monotonic_ms() > deadline_ms)
+                        fail_msg("%llu wait", (unsigned long long)record_writer_sink(writer, sink).queued);
+                sched_yield();
+        }
+}
+
 struct lines {
         json_t **records;
         size_t count;

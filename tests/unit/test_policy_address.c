@@ -225,6 +225,33 @@ static void the_dns_listener_is_a_listener_of_ours(void **state)
         assert_check(lab, "10.9.0.1", 53, REASON_COMPLETED);
 }
 
+static void nobody_gets_to_metrics_and_readiness_through_the_proxy(void **state)
+{
+        struct policy_lab *lab = *state;
+
+        lab->head = "listen: { proxy: { address: 10.0.0.4 }, admin: {}, probe: { address: 0.0.0.0 } }\n"
+                    "allowlist_dirs: [.]\nsnat_pools:\n  - { name: main, addresses: [10.0.1.10] }\nclusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        assert_check(lab, "127.0.0.1", 9180, REASON_OWN_ADDRESS);
+        assert_check(lab, "0.0.0.0", 9180, REASON_OWN_ADDRESS);
+        assert_check(lab, "::ffff:127.0.0.1", 9180, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.4", 9180, REASON_COMPLETED);
+        assert_check(lab, "10.0.0.4", 8080, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.1.10", 8080, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.9.0.1", 8080, REASON_COMPLETED);
+        lab->head =
+                "listen: { proxy: { address: 127.0.0.1 }, admin: { address: 10.0.0.5 }, probe: { address: 10.0.0.6 },\n"
+                "          transparent: {} }\n"
+                "allowlist_dirs: [.]\nsnat_pools:\n  - { name: main, addresses: [10.0.1.10] }\nclusters:\n";
+        policy_lab_load(lab, POLICY_LAB_CLUSTER "    private_destinations: [0.0.0.0/0, '::/0']\n");
+        assert_check(lab, "10.0.0.5", 9180, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.6", 8080, REASON_OWN_ADDRESS);
+        /* They tell which addresses are this host's, for the listener that is on all of them. */
+        assert_check(lab, "10.0.0.5", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.6", 15001, REASON_OWN_ADDRESS);
+        assert_check(lab, "10.0.0.7", 15001, REASON_COMPLETED);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -239,6 +266,7 @@ int main(void)
                 TEST(answers_hold_public_and_listed_addresses_and_any_in_a_forward_zone),
                 TEST(dns_filter_decides_about_addresses_but_never_the_platforms),
                 TEST(the_dns_listener_is_a_listener_of_ours),
+                TEST(nobody_gets_to_metrics_and_readiness_through_the_proxy),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
