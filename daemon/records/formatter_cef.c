@@ -14,23 +14,23 @@
 #define SEVERITY_DENY 5
 #define SEVERITY_ALARM 8
 
-static void escape_header(struct text_builder *body, uint8_t byte)
+static void escape_header(struct text_builder *body, uint32_t character)
 {
-        if (byte != '|' && byte != '\\') {
+        if (character != '|' && character != '\\') {
                 text_builder_replacement(body);
                 return;
         }
         text_builder_byte(body, '\\');
-        text_builder_byte(body, (char)byte);
+        text_builder_byte(body, (char)character);
 }
 
-static void escape_value(struct text_builder *body, uint8_t byte)
+static void escape_value(struct text_builder *body, uint32_t character)
 {
-        switch (byte) {
+        switch (character) {
         case '=':
         case '\\':
                 text_builder_byte(body, '\\');
-                text_builder_byte(body, (char)byte);
+                text_builder_byte(body, (char)character);
                 break;
         case '\n':
                 text_builder_text(body, "\\n");

@@ -8,21 +8,21 @@
 #define FACILITY_SHIFT 3 /* PRI is facility * 8 + severity, RFC 5424 6.2.1 */
 
 /* A control character has no form of its own in a message, and a newline would end it for receivers of lines. */
-static void escape_text(struct text_builder *body, uint8_t byte)
+static void escape_text(struct text_builder *body, uint32_t character)
 {
-        (void)byte;
+        (void)character;
         text_builder_replacement(body);
 }
 
 /* RFC 5424 6.3.3: these three are escaped with a backslash; a backslash before any other character stands for itself. */
-static void escape_value(struct text_builder *body, uint8_t byte)
+static void escape_value(struct text_builder *body, uint32_t character)
 {
-        if (byte != '"' && byte != '\\' && byte != ']') {
+        if (character != '"' && character != '\\' && character != ']') {
                 text_builder_replacement(body);
                 return;
         }
         text_builder_byte(body, '\\');
-        text_builder_byte(body, (char)byte);
+        text_builder_byte(body, (char)character);
 }
 
 static void put_text(struct text_builder *body, const char *name, const char *text, size_t length)
