@@ -63,10 +63,21 @@ static bool is_control(uint8_t byte)
         return byte < 0x20 || byte == 0x7f;
 }
 
-/* U+0080 to U+009F, which terminals take for ESC and a letter. */
-static bool is_c1_control(const uint8_t bytes[UTF8_MAX_LENGTH])
+/*
+ * The character of a sequence that controls; 0: it does not.
+ *   U+0080 to U+009F             c2 80 to c2 9f
+ *   U+2028 to U+202E             e2 80 a8 to e2 80 ae
+ *   U+2066 to U+2069             e2 81 a6 to e2 81 a9
+ */
+static uint32_t controlling(const uint8_t bytes[UTF8_MAX_LENGTH])
 {
-        return bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] <= 0x9f;
+        if (bytes[0] == 0xc2 && bytes[1] <= 0x9f)
+                return bytes[1];
+        if (bytes[0] == 0xe2 && bytes[1] == 0x80 && bytes[2] >= 0xa8 && bytes[2] <= 0xae)
+                return 0x2000u + (bytes[2] & 0x3f);
+        if (bytes[0] == 0xe2 && bytes[1] == 0x81 && bytes[2] >= 0xa6 && bytes[2] <= 0xa9)
+                return 0x2040u + (bytes[2] & 0x3f);
+        return 0;
 }
 
 /* One character that is not a plain byte: returns how many bytes of the text it took. */
@@ -74,13 +85,14 @@ static size_t put_sequence(struct text_builder *builder, const uint8_t bytes[UTF
                            text_builder_escape_fn escape)
 {
         size_t length = utf8_sequence(bytes);
+        uint32_t control = controlling(bytes);
 
         if (length == 0) {
                 text_builder_replacement(builder);
                 return 1;
         }
-        if (is_c1_control(bytes))
-                escape(builder, bytes[1]);
+        if (control != 0)
+                escape(builder, control);
         else
                 text_builder_bytes(builder, bytes, length);
         return length;
@@ -108,19 +120,19 @@ void text_builder_escaped(struct text_builder *builder, const char *text, size_t
         }
 }
 
-/* Quote, backslash and control characters (RFC 8259 7). */
-static void escape_json(struct text_builder *builder, uint8_t byte)
+/* Quote, backslash and what controls, none of which is past U+FFFF (RFC 8259 7). */
+static void escape_json(struct text_builder *builder, uint32_t character)
 {
         static const char digits[] = "0123456789abcdef";
 
-        if (byte == '"' || byte == '\\') {
+        if (character == '"' || character == '\\') {
                 text_builder_byte(builder, '\\');
-                text_builder_byte(builder, (char)byte);
+                text_builder_byte(builder, (char)character);
                 return;
         }
-        text_builder_text(builder, "\\u00");
-        text_builder_byte(builder, digits[byte >> 4]);
-        text_builder_byte(builder, digits[byte & 0xf]);
+        text_builder_text(builder, "\\u");
+        for (unsigned shift = 16; shift > 0; shift -= 4)
+                text_builder_byte(builder, digits[character >> (shift - 4) & 0xf]);
 }
 
 void text_builder_quoted(struct text_builder *builder, const char *text, size_t length)

@@ -1,5 +1,6 @@
 #include "records/formatter_azure.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,6 +8,20 @@
 
 #include "base/compiler.h"
 #include "records/formatter_json.h"
+
+#define ACTION_REASON_SIZE 64 /* "would be refused: " and the longest reason */
+#define ESCAPE_LENGTH 6       /* \u001f */
+
+/*
+ * Every text wholly escaped in the record that stands beside the columns, and again in the columns of an application rule,
+ * which have the most; of the resource ID, in which the configuration takes no single byte that is escaped, every two.
+ * Names, numbers, times and a syslog header take the rest.
+ */
+#define COLUMN_BYTES (FQDN_MAX_LENGTH + DECISION_CLUSTER_SIZE + DECISION_FEATURE_SIZE + 2 * DECISION_RULE_SIZE)
+static_assert(COLUMN_BYTES >= DECISION_ALARM_SIZE + POLICY_HINT_SIZE, "an application rule is longer than an alarm");
+static_assert((DECISION_TEXT_BYTES + COLUMN_BYTES + CONFIG_MAX_RESOURCE_ID / 2) * ESCAPE_LENGTH + 1536 <=
+                      FORMATTER_BODY_SIZE,
+              "the longest decision fits");
 
 enum category {
         CATEGORY_APPLICATION_RULE = 0,
@@ -86,20 +101,25 @@ static const char *action_of(const struct decision *decision)
         return decision->action == POLICY_DENY ? "Deny" : "Allow";
 }
 
-/* The words of Azure Firewall where it has some for our reason. */
+/* The words of Azure Firewall where it has some for our reason; it has none for what was let through for audit. */
 static void put_action_reason(struct text_builder *body, const struct decision *decision)
 {
+        char would_be[ACTION_REASON_SIZE];
         size_t length;
         const char *reason = decision_reason_text(decision, &length);
 
-        if (decision->event == DECISION_EVENT_START || (decision->action == POLICY_ALLOW && has_rule(decision)))
+        if (decision->event == DECISION_EVENT_START || (decision->action == POLICY_ALLOW && has_rule(decision))) {
                 put_constant(body, "ActionReason", "");
-        else if (decision->reason == REASON_NO_RULE || decision->reason == REASON_NO_NETWORK_RULE)
+        } else if (decision->action == POLICY_AUDIT) {
+                snprintf(would_be, sizeof(would_be), "would be refused: %s", reason);
+                put_constant(body, "ActionReason", would_be);
+        } else if (decision->reason == REASON_NO_RULE || decision->reason == REASON_NO_NETWORK_RULE) {
                 put_constant(body, "ActionReason", "Default Action");
-        else if (decision->reason == REASON_NO_SERVER_NAME)
+        } else if (decision->reason == REASON_NO_SERVER_NAME) {
                 put_constant(body, "ActionReason", "SNI TLS extension was missing.");
-        else
+        } else {
                 put_text(body, "ActionReason", reason, length);
+        }
 }
 
 /* Policy, group, collection and rule: the cluster, the feature, its file, and the rule in it. All empty where none matched. */

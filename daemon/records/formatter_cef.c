@@ -1,5 +1,6 @@
 #include "records/formatter_cef.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -14,23 +15,33 @@
 #define SEVERITY_DENY 5
 #define SEVERITY_ALARM 8
 
-static void escape_header(struct text_builder *body, uint8_t byte)
+#define REPLACEMENT_LENGTH 3 /* U+FFFD in UTF-8, for one byte: the longest that one becomes */
+
+/*
+ * Every text wholly replaced, once for its key and once in the sentence, an alarm once more in the header; keys, labels,
+ * numbers, and the syslog header.
+ */
+static_assert((DECISION_TEXT_BYTES + DECISION_ALARM_SIZE + SENTENCE_SIZE) * REPLACEMENT_LENGTH + 3072 <=
+                      FORMATTER_BODY_SIZE,
+              "the longest decision fits");
+
+static void escape_header(struct text_builder *body, uint32_t character)
 {
-        if (byte != '|' && byte != '\\') {
+        if (character != '|' && character != '\\') {
                 text_builder_replacement(body);
                 return;
         }
         text_builder_byte(body, '\\');
-        text_builder_byte(body, (char)byte);
+        text_builder_byte(body, (char)character);
 }
 
-static void escape_value(struct text_builder *body, uint8_t byte)
+static void escape_value(struct text_builder *body, uint32_t character)
 {
-        switch (byte) {
+        switch (character) {
         case '=':
         case '\\':
                 text_builder_byte(body, '\\');
-                text_builder_byte(body, (char)byte);
+                text_builder_byte(body, (char)character);
                 break;
         case '\n':
                 text_builder_text(body, "\\n");
@@ -106,18 +117,54 @@ static unsigned severity(const struct decision *decision)
         return decision->event == DECISION_EVENT_ALARM ? SEVERITY_ALARM : severities[decision->action];
 }
 
-/* "connection denied", "query allowed", "summary of denials", "alarm". */
-static void put_name(struct text_builder *body, const struct decision *decision)
+/* What a start is the start of, and a summary a summary of. */
+struct subject {
+        const char *one;
+        const char *many;
+};
+
+static struct subject subject_of(const struct decision *decision)
 {
-        static const char *const outcomes[] = {
-                [POLICY_ALLOW] = " allowed",
-                [POLICY_DENY] = " denied",
-                [POLICY_AUDIT] = " audited",
+        if (decision->listener == DECISION_LISTENER_DNS)
+                return (struct subject){ "query", "queries" };
+        if (decision->listener == DECISION_LISTENER_FORWARD)
+                return (struct subject){ "flow", "packets" };
+        return (struct subject){ "connection", "connections" };
+}
+
+static const char *participle(const struct decision *decision)
+{
+        static const char *const participles[] = {
+                [POLICY_ALLOW] = "allowed",
+                [POLICY_DENY] = "denied",
+                [POLICY_AUDIT] = "audited",
         };
 
-        text_builder_text(body, decision_event_text(decision));
-        if (decision->event != DECISION_EVENT_ALARM)
-                text_builder_text(body, outcomes[decision->action]);
+        return participles[decision->action];
+}
+
+static void put_words(struct text_builder *body, const char *first, const char *second, const char *third)
+{
+        text_builder_text(body, first);
+        text_builder_byte(body, ' ');
+        text_builder_text(body, second);
+        text_builder_text(body, third[0] != '\0' ? " " : "");
+        text_builder_text(body, third);
+}
+
+/* "connection denied", "flow started", "summary of denied queries", "alarm". */
+static void put_name(struct text_builder *body, const struct decision *decision)
+{
+        struct subject subject = subject_of(decision);
+
+        if (decision->event == DECISION_EVENT_ALARM)
+                text_builder_text(body, decision_event_text(decision));
+        else if (decision->event == DECISION_EVENT_SUMMARY)
+                put_words(body, "summary of", participle(decision), subject.many);
+        else if (decision->event == DECISION_EVENT_START)
+                put_words(body, subject.one, "started", "");
+        else
+                put_words(body, decision_event_text(decision), participle(decision), "");
         text_builder_byte(body, '|');
 }
 
@@ -161,18 +208,29 @@ static void put_verdict(struct text_builder *body, const struct decision *decisi
         put_text(body, "reason", reason, length);
 }
 
-/* app is what was spoken, proto what carried it. */
-static void put_protocol(struct text_builder *body, const struct decision *decision)
+/* The listeners for connections take TCP alone, whatever is said over it. */
+static const char *carrier_of(const struct decision *decision)
 {
         static const char *const carriers[] = {
                 [DECISION_PROTOCOL_UNKNOWN] = "", [DECISION_PROTOCOL_HTTPS] = "TCP", [DECISION_PROTOCOL_HTTP] = "TCP",
                 [DECISION_PROTOCOL_TCP] = "TCP",  [DECISION_PROTOCOL_UDP] = "UDP",   [DECISION_PROTOCOL_ICMP] = "ICMP",
-                [DECISION_PROTOCOL_QUIC] = "UDP", [DECISION_PROTOCOL_DNS] = "",      [DECISION_PROTOCOL_IP] = "IP",
+                [DECISION_PROTOCOL_QUIC] = "UDP", [DECISION_PROTOCOL_DNS] = "UDP",   [DECISION_PROTOCOL_IP] = "IP",
         };
+
+        if (decision->listener == DECISION_LISTENER_TRANSPARENT || decision->listener == DECISION_LISTENER_PROXY)
+                return "TCP";
+        if (decision->protocol == DECISION_PROTOCOL_DNS && decision->dns.is_tcp)
+                return "TCP";
+        return carriers[decision->protocol];
+}
+
+/* app is what was spoken, proto what carried it. */
+static void put_protocol(struct text_builder *body, const struct decision *decision)
+{
         char buffer[DECISION_PROTOCOL_SIZE];
         char upper[DECISION_PROTOCOL_SIZE];
         const char *protocol = decision_protocol_text(decision, buffer);
-        const char *carrier = carriers[decision->protocol];
+        const char *carrier = carrier_of(decision);
         size_t length = strlen(protocol);
 
         for (size_t i = 0; i < length; i++)
@@ -208,16 +266,21 @@ static void put_plain_address(struct text_builder *body, const char *key, const 
         put_text(body, key, text, strlen(text));
 }
 
+/* A client that was refused before anything was resolved still asked for an address: dst is that one then. */
 static void put_endpoints(struct text_builder *body, const struct decision *decision)
 {
+        const struct net_address *destination = &decision->destination.address;
+
+        if (destination->family == AF_UNSPEC)
+                destination = &decision->original.address;
         put_address(body, &decision->client.address, "src", "c6a2", "Source IPv6 Address");
         put_port(body, "spt", decision->client.port);
-        put_address(body, &decision->destination.address, "dst", "c6a3", "Destination IPv6 Address");
+        put_address(body, destination, "dst", "c6a3", "Destination IPv6 Address");
         put_port(body, "dpt", decision->destination.port);
         put_text(body, "dhost", decision->fqdn.text, decision->fqdn.length);
         put_plain_address(body, "sourceTranslatedAddress", &decision->snat.address);
         put_port(body, "sourceTranslatedPort", decision->snat.port);
-        put_plain_address(body, "aksegressOriginalAddress", &decision->original.address);
+        put_plain_address(body, "aksegressOriginalIp", &decision->original.address);
 }
 
 static void put_labels(struct text_builder *body, const struct decision *decision)
@@ -241,6 +304,7 @@ static void put_field(struct text_builder *body, const struct decision_field *fi
                 const char *key;
                 const char *label; /* NULL: a key that needs none */
         } keys[] = {
+                { "event", "aksegressEvent", NULL },
                 { "bytes_out", "out", NULL },
                 { "bytes_in", "in", NULL },
                 { "duration_ms", "cn1", "duration_ms" },

@@ -1,24 +1,28 @@
 #include "records/formatter_journal.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
 #include "records/sentence.h"
 
-/*
- *   NAME=value\n                                    when value holds no newline
- *   NAME\n  length, 8 bytes little-endian  value\n  when it does
- */
+#define REPLACEMENT_LENGTH 3 /* U+FFFD in UTF-8, for one byte */
+
+/* Every text of a decision wholly replaced, once in its field and once in the sentence; names, numbers and times. */
+static_assert((DECISION_TEXT_BYTES + SENTENCE_SIZE) * REPLACEMENT_LENGTH + 2048 <= FORMATTER_BODY_SIZE,
+              "the longest decision fits");
+
+static void escape(struct text_builder *datagram, uint32_t character)
+{
+        (void)character;
+        text_builder_replacement(datagram);
+}
+
+/* Without a newline in it a value needs none of the protocol's lengths. */
 static void put_value(struct text_builder *datagram, const char *value, size_t length)
 {
-        if (memchr(value, '\n', length) == NULL) {
-                text_builder_byte(datagram, '=');
-        } else {
-                text_builder_byte(datagram, '\n');
-                for (unsigned shift = 0; shift < 64; shift += 8)
-                        text_builder_byte(datagram, (char)((uint64_t)length >> shift & 0xff));
-        }
-        text_builder_bytes(datagram, value, length);
+        text_builder_byte(datagram, '=');
+        text_builder_escaped(datagram, value, length, "", escape);
         text_builder_byte(datagram, '\n');
 }
 

@@ -8,11 +8,8 @@
 
 #define ESCAPE_LENGTH 6 /* \u001f */
 
-/* Every text of a decision at full length and wholly escaped; times, addresses, numbers and names take the rest. */
-#define TEXT_BYTES                                                                                                     \
-        (DECISION_CLUSTER_SIZE + DECISION_FEATURE_SIZE + DECISION_RULE_SIZE + DECISION_ALPN_SIZE + DECISION_ID_SIZE +  \
-         DECISION_ALARM_SIZE + POLICY_HINT_SIZE + FQDN_MAX_LENGTH)
-static_assert(TEXT_BYTES * ESCAPE_LENGTH + 1536 <= FORMATTER_BODY_SIZE, "the longest decision fits");
+/* Every text wholly escaped; times, addresses, numbers, names and a syslog header take the rest. */
+static_assert(DECISION_TEXT_BYTES * ESCAPE_LENGTH + 2048 <= FORMATTER_BODY_SIZE, "the longest decision fits");
 
 static void put_field(struct text_builder *line, const struct decision_field *field)
 {

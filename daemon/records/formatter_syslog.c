@@ -5,24 +5,29 @@
 
 #include "records/sentence.h"
 
-#define FACILITY_SHIFT 3 /* PRI is facility * 8 + severity, RFC 5424 6.2.1 */
+#define FACILITY_SHIFT 3     /* PRI is facility * 8 + severity, RFC 5424 6.2.1 */
+#define REPLACEMENT_LENGTH 3 /* U+FFFD in UTF-8, for one byte: the longest that one becomes */
+
+/* Every text wholly replaced, once in its parameter and once in the sentence; header, names, numbers and times. */
+static_assert((DECISION_TEXT_BYTES + SENTENCE_SIZE) * REPLACEMENT_LENGTH + 2048 <= FORMATTER_BODY_SIZE,
+              "the longest decision fits");
 
 /* A control character has no form of its own in a message, and a newline would end it for receivers of lines. */
-static void escape_text(struct text_builder *body, uint8_t byte)
+static void escape_text(struct text_builder *body, uint32_t character)
 {
-        (void)byte;
+        (void)character;
         text_builder_replacement(body);
 }
 
 /* RFC 5424 6.3.3: these three are escaped with a backslash; a backslash before any other character stands for itself. */
-static void escape_value(struct text_builder *body, uint8_t byte)
+static void escape_value(struct text_builder *body, uint32_t character)
 {
-        if (byte != '"' && byte != '\\' && byte != ']') {
+        if (character != '"' && character != '\\' && character != ']') {
                 text_builder_replacement(body);
                 return;
         }
         text_builder_byte(body, '\\');
-        text_builder_byte(body, (char)byte);
+        text_builder_byte(body, (char)character);
 }
 
 static void put_text(struct text_builder *body, const char *name, const char *text, size_t length)
@@ -70,7 +75,21 @@ static void put_time(struct text_builder *body, const struct decision *decision)
                 text_builder_byte(body, '-');
 }
 
-/* Up to MSGID. Host names are printable ASCII by the kernel's leave, so what is not becomes "-" as a whole (6.2.4). */
+/* The kernel takes any bytes for a host name. The header takes printable ASCII (6.2.4), and "-" for what is unknown. */
+static void put_host_name(struct text_builder *body, const char *host_name)
+{
+        size_t length = strnlen(host_name, FORMATTER_HOST_NAME_SIZE - 1);
+        bool is_printable = length > 0;
+
+        for (size_t i = 0; i < length; i++)
+                is_printable = is_printable && host_name[i] > ' ' && host_name[i] < 0x7f;
+        if (is_printable)
+                text_builder_bytes(body, host_name, length);
+        else
+                text_builder_byte(body, '-');
+}
+
+/* Up to MSGID. */
 static void put_header(const struct formatter_style *style, const struct decision *decision, struct text_builder *body)
 {
         text_builder_byte(body, '<');
@@ -78,7 +97,7 @@ static void put_header(const struct formatter_style *style, const struct decisio
         text_builder_text(body, ">1 ");
         put_time(body, decision);
         text_builder_byte(body, ' ');
-        text_builder_text(body, style->host_name[0] != '\0' ? style->host_name : "-");
+        put_host_name(body, style->host_name);
         text_builder_text(body, " aksegressd - ");
         text_builder_text(body, decision_event_text(decision));
         text_builder_byte(body, ' ');

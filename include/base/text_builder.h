@@ -59,13 +59,14 @@ static inline void text_builder_byte(struct text_builder *builder, char byte)
 /* In decimal. */
 void text_builder_number(struct text_builder *builder, uint64_t number);
 
-/* Writes one byte that must not stand there as it is: a control character, or one of those the caller named. */
-typedef void (*text_builder_escape_fn)(struct text_builder *builder, uint8_t byte);
+/* Writes one character that must not stand there as it is: one that controls, or one of those the caller named. */
+typedef void (*text_builder_escape_fn)(struct text_builder *builder, uint32_t character);
 
 /*
- * Valid UTF-8 whatever the text holds: bytes that are not UTF-8 become U+FFFD. Control characters (U+0000 to U+001F, and
- * U+007F to U+009F, which begin escape sequences of terminals as well) and the bytes of specials, all of them ASCII,
- * go through escape.
+ * Valid UTF-8 whatever the text holds: bytes that are not UTF-8 become U+FFFD. Through escape go the bytes of specials,
+ * all of them ASCII, and what controls instead of being seen: U+0000 to U+001F, U+007F to U+009F (which begin escape
+ * sequences of terminals as well), U+2028 and U+2029 (which end a line for many who read lines), and U+202A to U+202E
+ * and U+2066 to U+2069 (which change the order in which a line is displayed).
  */
 void text_builder_escaped(struct text_builder *builder, const char *text, size_t length, const char *specials,
                           text_builder_escape_fn escape);
@@ -73,5 +74,5 @@ void text_builder_escaped(struct text_builder *builder, const char *text, size_t
 /* An escape function's last resort: U+FFFD. */
 void text_builder_replacement(struct text_builder *builder);
 
-/* In double quotes, as JSON wants a string (RFC 8259 7): as text_builder_escaped, control characters written \u00XX. */
+/* In double quotes, as JSON wants a string (RFC 8259 7): as text_builder_escaped, what controls written \uXXXX. */
 void text_builder_quoted(struct text_builder *builder, const char *text, size_t length);

@@ -106,6 +106,11 @@ struct decision {
         uint64_t last_time_us;
 };
 
+/* Every text of a decision at full length. */
+#define DECISION_TEXT_BYTES                                                                                            \
+        (DECISION_CLUSTER_SIZE + DECISION_FEATURE_SIZE + DECISION_RULE_SIZE + DECISION_ALPN_SIZE + DECISION_ID_SIZE +  \
+         DECISION_ALARM_SIZE + POLICY_HINT_SIZE + FQDN_MAX_LENGTH)
+
 /* What sinks filter by, and the granularity at which lost decisions are counted. */
 enum decision_class {
         DECISION_CLASS_DENY = 0, /* also audit */

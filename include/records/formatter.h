@@ -18,7 +18,7 @@
 #include "records/decision.h"
 
 #define FORMATTER_STAMP_SIZE 256
-#define FORMATTER_BODY_SIZE 14080
+#define FORMATTER_BODY_SIZE 14848
 #define FORMATTER_RECORD_SIZE (FORMATTER_STAMP_SIZE + FORMATTER_BODY_SIZE)
 
 #define FORMATTER_INSTANCE_SIZE 33  /* 32 hexadecimal digits and NUL */

@@ -4,8 +4,9 @@
  *
  *   {"time":…,"category":"AZFWNetworkRule","resourceId":…,"properties":{"Protocol":"TCP",…},"aksegress":{"seq":4711,…}}
  *
- * A column that Azure Firewall fills and we know nothing for is "", false or 0. What has no column stands in "aksegress", so
- * that nothing of a record is missing. Alarms are of a category of their own, AksEgressAlarm.
+ * A column that Azure Firewall fills and we know nothing for is "", false or 0. "aksegress" is the record as format json has
+ * it: what has no column (hint, listener, bytes, count, …) is there, and what Azure's words blur ("Allow" of an audit, "UDP"
+ * of QUIC). Alarms are of a category of their own, AksEgressAlarm.
  */
 #pragma once
 

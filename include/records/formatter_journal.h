@@ -1,7 +1,9 @@
 /*
- * A decision as a datagram of journald's native protocol: "FIELD=value\n", or for a value that holds a newline
- * "FIELD\n", its length as 64 bits little-endian, the value, "\n". The JSON fields in upper case behind AKSEGRESS_, and
- * MESSAGE, MESSAGE_ID, PRIORITY and SYSLOG_IDENTIFIER; for formatter.c.
+ * A decision as a datagram of journald's native protocol, "FIELD=value\n" for each field: the JSON fields in upper case
+ * behind AKSEGRESS_, and MESSAGE, MESSAGE_ID, PRIORITY and SYSLOG_IDENTIFIER; for formatter.c.
+ *
+ * The protocol could carry any byte, but journalctl -o cat and journalctl -a give values to the terminal as they are, and a
+ * newline would begin what looks like another record there: control characters become U+FFFD in every value.
  */
 #pragma once
 

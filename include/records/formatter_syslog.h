@@ -4,6 +4,9 @@
  *
  *   <133>1 2026-07-02T10:34:56.000123Z nva1 aksegressd - connection [aksegress@32473 seq="4711" …] denied https …
  *
+ * The text is UTF-8 without a byte order mark (MSG-ANY, 6.4), which most receivers would keep in front of it. What a
+ * receiver may cut is the end of the text (6.1: 2,048 bytes and more should be taken); the structured data comes first.
+ *
  * 32473 is the enterprise number that stands in for one of one's own (RFC 5612). MSGID is the event.
  */
 #pragma once

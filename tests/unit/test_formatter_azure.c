@@ -179,7 +179,9 @@ static void other_reasons_are_named(void **state)
                 const char *expected_reason;
         } cases[] = {
                 { POLICY_DENY, REASON_NO_RULE, "Deny", "Default Action" },
-                { POLICY_AUDIT, REASON_NO_RULE, "Allow", "Default Action" },
+                { POLICY_AUDIT, REASON_NO_RULE, "Allow", "would be refused: no-rule" },
+                { POLICY_AUDIT, REASON_TOO_MANY_CLIENT_CONNECTIONS, "Allow",
+                  "would be refused: too-many-client-connections" },
                 { POLICY_DENY, REASON_NO_SERVER_NAME, "Deny", "SNI TLS extension was missing." },
                 { POLICY_DENY, REASON_UNKNOWN_SOURCE, "Deny", "unknown-source" },
         };

@@ -71,10 +71,11 @@ static void a_denial_reads_as_common_event_format_has_it(void **state)
                 "dvchost=nva1 "
                 "act=Deny outcome=failure deviceDirection=1 reason=no-rule app=HTTPS proto=TCP src=10.1.0.4 spt=40222 "
                 "c6a3=2001:db8::5 c6a3Label=Destination IPv6 Address dpt=443 dhost=example.com "
-                "sourceTranslatedAddress=10.0.1.10 sourceTranslatedPort=1024 aksegressOriginalAddress=93.184.216.34 "
+                "sourceTranslatedAddress=10.0.1.10 sourceTranslatedPort=1024 aksegressOriginalIp=93.184.216.34 "
                 "cs1=prod-weu cs1Label=cluster cs2=monitor cs2Label=feature cs3=monitor.allow:12 cs3Label=rule "
                 "cs4=allowed by feature 'monitor', not enabled for cluster 'prod-weu' cs4Label=hint cs5=transparent "
-                "cs5Label=listener flexString1=c0ffee0123456789 flexString1Label=connection_id out=517 in=18446744073 "
+                "cs5Label=listener flexString1=c0ffee0123456789 flexString1Label=connection_id "
+                "aksegressEvent=connection out=517 in=18446744073 "
                 "cn1=1002 cn1Label=duration_ms aksegressAlpn=h2,http/1.1 aksegressEch=true start=1719830094998 "
                 "end=1719830096000 msg=denied https example.com:443 from 10.1.0.4 (prod-weu): no-rule; hint: allowed "
                 "by "
@@ -93,8 +94,10 @@ static void severity_class_and_name_follow_the_event(void **state)
                 { DECISION_EVENT_CONNECTION, POLICY_ALLOW, "completed", "connection allowed", "1" },
                 { DECISION_EVENT_CONNECTION, POLICY_AUDIT, "completed", "connection audited", "3" },
                 { DECISION_EVENT_QUERY, POLICY_DENY, "completed", "query denied", "5" },
-                { DECISION_EVENT_SUMMARY, POLICY_DENY, "completed", "summary denied", "5" },
-                { DECISION_EVENT_START, POLICY_ALLOW, "started", "start allowed", "1" },
+                { DECISION_EVENT_PACKET, POLICY_AUDIT, "completed", "packet audited", "3" },
+                { DECISION_EVENT_FLOW, POLICY_ALLOW, "completed", "flow allowed", "1" },
+                { DECISION_EVENT_SUMMARY, POLICY_DENY, "completed", "summary of denied connections", "5" },
+                { DECISION_EVENT_START, POLICY_ALLOW, "started", "connection started", "1" },
                 { DECISION_EVENT_ALARM, POLICY_ALLOW, "too|many\\", "alarm", "8" },
         };
 
@@ -111,6 +114,69 @@ static void severity_class_and_name_follow_the_event(void **state)
                 assert_value(&event.header, "5", cases[i].name);
                 assert_value(&event.header, "6", cases[i].severity);
         }
+}
+
+static void what_starts_or_is_summed_up_has_its_own_name(void **state)
+{
+        static const struct {
+                enum decision_event event;
+                enum decision_listener listener;
+                const char *name;
+        } cases[] = {
+                { DECISION_EVENT_START, DECISION_LISTENER_PROXY, "connection started" },
+                { DECISION_EVENT_START, DECISION_LISTENER_FORWARD, "flow started" },
+                { DECISION_EVENT_SUMMARY, DECISION_LISTENER_TRANSPARENT, "summary of audited connections" },
+                { DECISION_EVENT_SUMMARY, DECISION_LISTENER_DNS, "summary of audited queries" },
+                { DECISION_EVENT_SUMMARY, DECISION_LISTENER_FORWARD, "summary of audited packets" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const struct decision decision = { .event = cases[i].event,
+                                                   .listener = cases[i].listener,
+                                                   .action = POLICY_AUDIT };
+                parse_cef(format(CONFIG_FORMAT_CEF, &decision), &event);
+                assert_value(&event.header, "5", cases[i].name);
+        }
+}
+
+static void proto_is_what_carried_it(void **state)
+{
+        static const struct {
+                enum decision_listener listener;
+                enum decision_protocol protocol;
+                bool is_tcp;
+                const char *proto;
+        } cases[] = {
+                { DECISION_LISTENER_TRANSPARENT, DECISION_PROTOCOL_UNKNOWN, false, "TCP" },
+                { DECISION_LISTENER_PROXY, DECISION_PROTOCOL_HTTP, false, "TCP" },
+                { DECISION_LISTENER_DNS, DECISION_PROTOCOL_DNS, false, "UDP" },
+                { DECISION_LISTENER_DNS, DECISION_PROTOCOL_DNS, true, "TCP" },
+                { DECISION_LISTENER_FORWARD, DECISION_PROTOCOL_QUIC, false, "UDP" },
+                { DECISION_LISTENER_FORWARD, DECISION_PROTOCOL_ICMP, false, "ICMP" },
+                { DECISION_LISTENER_FORWARD, DECISION_PROTOCOL_IP, false, "IP" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct decision decision = { .listener = cases[i].listener, .protocol = cases[i].protocol };
+                decision.dns.is_tcp = cases[i].is_tcp;
+                parse_cef(format(CONFIG_FORMAT_CEF, &decision), &event);
+                assert_value(&event.extension, "proto", cases[i].proto);
+        }
+}
+
+static void the_destination_is_what_was_asked_for_where_nothing_was_dialled(void **state)
+{
+        struct decision decision;
+
+        (void)state;
+        sample_full(&decision);
+        decision.destination.address = (struct net_address){ .family = AF_UNSPEC };
+        parse_cef(format(CONFIG_FORMAT_CEF, &decision), &event);
+        assert_value(&event.extension, "dst", "93.184.216.34");
+        assert_value(&event.extension, "aksegressOriginalIp", "93.184.216.34");
+        assert_null(find(&event.extension, "c6a3"));
 }
 
 /* Sentinel's columns, or names of our own that it keeps beside them; no key twice. */
@@ -136,7 +202,7 @@ static const char *key_of(const char *field, const struct decision *decision)
 {
         static const char *const keys[][2] = {
                 { "time", "rt" },
-                { "event", NULL }, /* in the header */
+                { "event", "aksegressEvent" },
                 { "action", "act" },
                 { "reason", "reason" },
                 { "hint", "cs4" },
@@ -147,7 +213,7 @@ static const char *key_of(const char *field, const struct decision *decision)
                 { "listener", "cs5" },
                 { "client_port", "spt" },
                 { "fqdn", "dhost" },
-                { "original_ip", "aksegressOriginalAddress" },
+                { "original_ip", "aksegressOriginalIp" },
                 { "destination_port", "dpt" },
                 { "snat_ip", "sourceTranslatedAddress" },
                 { "snat_port", "sourceTranslatedPort" },
@@ -197,7 +263,7 @@ static void every_field_has_a_key(void **state)
                 decision_fields(&decision, &fields);
                 for (size_t j = 0; j < fields.count; j++) {
                         const char *key = key_of(fields.items[j].name, &decision);
-                        if (key != NULL && find(&event.extension, key) == NULL)
+                        if (find(&event.extension, key) == NULL)
                                 fail_msg("%s of %s is not there", key, fields.items[j].name);
                 }
         }
@@ -259,6 +325,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_denial_reads_as_common_event_format_has_it),
                 cmocka_unit_test(severity_class_and_name_follow_the_event),
+                cmocka_unit_test(what_starts_or_is_summed_up_has_its_own_name),
+                cmocka_unit_test(proto_is_what_carried_it),
+                cmocka_unit_test(the_destination_is_what_was_asked_for_where_nothing_was_dialled),
                 cmocka_unit_test(keys_are_those_of_commonsecuritylog_or_ours),
                 cmocka_unit_test(every_field_has_a_key),
                 cmocka_unit_test(a_summary_has_its_count_and_its_span),

@@ -1,5 +1,7 @@
 #include "format_lab.h"
 
+#include "records/sentence.h"
+
 static struct syslog_message message;
 
 static void a_denial_reads_as_rfc_5424_has_it(void **state)
@@ -17,18 +19,21 @@ static void a_denial_reads_as_rfc_5424_has_it(void **state)
                 "203.0.113.9:443 (www.example.com) from 10.1.0.4 (prod-weu): quic");
 }
 
-/* Every field of every event is a parameter of its name. */
+/* Every field of every event is a parameter of its name; the text is no more than the sentence. */
 static void structured_data_has_every_field(void **state)
 {
         (void)state;
         for (unsigned i = 0; i < SAMPLE_LARGEST_COUNT; i++) {
                 struct decision decision;
                 struct decision_fields fields;
+                char sentence[SENTENCE_SIZE];
 
                 sample_largest(&decision, i, 'x');
                 parse_syslog(format(CONFIG_FORMAT_SYSLOG, &decision), &message);
                 decision_fields(&decision, &fields);
                 assert_int_equal(message.parameters.count, fields.count + 3);
+                assert_in_range(sentence_format(&decision, sentence), 1, SENTENCE_SIZE - 1);
+                assert_string_equal(message.message, sentence);
                 for (size_t j = 0; j < fields.count; j++)
                         if (fields.items[j].kind == DECISION_FIELD_NUMBER)
                                 assert_int_equal(strtoull(find(&message.parameters, fields.items[j].name), NULL, 10),
@@ -83,6 +88,23 @@ static void what_is_unknown_is_nil(void **state)
         assert_null(find(&message.parameters, "time"));
 }
 
+/* RFC 5424 6.2.4: printable ASCII. */
+static void a_host_name_that_no_header_can_hold_is_nil(void **state)
+{
+        static const char *const names[] = { "a b", "a\nb", "\x1b[31m", "b\xc3\xbc", "a\x7f" };
+        struct decision decision = sample_packet();
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(names) * 2; i++) {
+                struct formatter_style style = style_of(i % 2 == 0 ? CONFIG_FORMAT_SYSLOG : CONFIG_FORMAT_CEF, true);
+                style.host_name = names[i / 2];
+                const char *record = format_with(&style, &decision, &sample_stamp);
+                assert_harmless(record);
+                parse_syslog(record, &message);
+                assert_string_equal(message.header[1], "-");
+        }
+}
+
 static void other_formats_travel_as_the_text_of_a_message(void **state)
 {
         static const enum config_format formats[] = { CONFIG_FORMAT_JSON, CONFIG_FORMAT_CEF, CONFIG_FORMAT_AZURE };
@@ -129,6 +151,7 @@ int main(void)
                 cmocka_unit_test(structured_data_has_every_field),
                 cmocka_unit_test(priority_is_facility_and_severity),
                 cmocka_unit_test(what_is_unknown_is_nil),
+                cmocka_unit_test(a_host_name_that_no_header_can_hold_is_nil),
                 cmocka_unit_test(other_formats_travel_as_the_text_of_a_message),
                 cmocka_unit_test(every_byte_value_stays_inside_its_parameter),
         };

@@ -70,6 +70,11 @@ static void quoted_texts_are_json_and_utf8(void **state)
                 { "\"\\", "\"\\\"\\\\\"" },
                 { "\n\x1f\x7f", "\"\\u000a\\u001f\\u007f\"" },
                 { "\xc3\xa4", "\"\xc3\xa4\"" },
+                { "\xc2\x9b\xc2\x9f\xc2\xa0", "\"\\u009b\\u009f\xc2\xa0\"" },
+                { "\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xa9", "\"\xe2\x80\xa7\\u2028\\u2029\"" },
+                { "\xe2\x80\xae\xe2\x80\xaf", "\"\\u202e\xe2\x80\xaf\"" },
+                { "\xe2\x81\xa5\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa", "\"\xe2\x81\xa5\\u2066\\u2069\xe2\x81\xaa\"" },
+                { "\xe2\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
                 { "a\xc3", "\"a\xef\xbf\xbd\"" },
                 { "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" }, /* a surrogate */
         };
