@@ -58,9 +58,23 @@ void text_builder_replacement(struct text_builder *builder)
         text_builder_text(builder, "\xef\xbf\xbd");
 }
 
-static bool is_control(uint8_t byte)
+/* The bytes that stand for themselves: a bit for each of ASCII. */
+struct plain_bytes {
+        uint64_t bits[2];
+};
+
+static struct plain_bytes plain_bytes_but(const char *specials)
 {
-        return byte < 0x20 || byte == 0x7f;
+        struct plain_bytes plain = { { UINT64_MAX << ' ', UINT64_MAX >> 1 } };
+
+        for (; *specials != '\0'; specials++)
+                plain.bits[*specials >> 6 & 1] &= ~(1ull << (*specials & 63));
+        return plain;
+}
+
+static bool is_plain(const struct plain_bytes *plain, uint8_t byte)
+{
+        return byte < 0x80 && (plain->bits[byte >> 6] >> (byte & 63) & 1) != 0;
 }
 
 /*
@@ -101,18 +115,19 @@ static size_t put_sequence(struct text_builder *builder, const uint8_t bytes[UTF
 void text_builder_escaped(struct text_builder *builder, const char *text, size_t length, const char *specials,
                           text_builder_escape_fn escape)
 {
-        for (size_t i = 0; i < length;) {
-                uint8_t byte = (uint8_t)text[i];
-                uint8_t bytes[UTF8_MAX_LENGTH] = { 0 };
+        const struct plain_bytes plain = plain_bytes_but(specials);
 
-                if (is_control(byte) || strchr(specials, byte) != NULL) {
-                        escape(builder, byte);
+        for (size_t i = 0; i < length;) {
+                uint8_t bytes[UTF8_MAX_LENGTH] = { 0 };
+                size_t start = i;
+
+                while (i < length && is_plain(&plain, (uint8_t)text[i]))
                         i++;
-                        continue;
-                }
-                if (byte < 0x80) {
-                        text_builder_byte(builder, (char)byte);
-                        i++;
+                text_builder_bytes(builder, text + start, i - start);
+                if (i == length)
+                        return;
+                if ((uint8_t)text[i] < 0x80) {
+                        escape(builder, (uint8_t)text[i++]);
                         continue;
                 }
                 memcpy(bytes, text + i, length - i < sizeof(bytes) ? length - i : sizeof(bytes));
