@@ -128,7 +128,8 @@ static inline void parse_syslog(const char *at, struct syslog_message *ret)
 {
         char *end;
 
-        memset(ret, 0, sizeof(*ret));
+        ret->id[0] = '\0';
+        ret->parameters.count = 0;
         assert_int_equal(*at, '<');
         ret->priority = (int)strtol(at + 1, &end, 10);
         assert_memory_equal(end, ">1 ", 3);
@@ -139,7 +140,9 @@ static inline void parse_syslog(const char *at, struct syslog_message *ret)
                 at++;
         } else {
                 size_t length = strcspn(++at, " ]");
+                assert_in_range(length, 1, sizeof(ret->id) - 1);
                 memcpy(ret->id, at, length);
+                ret->id[length] = '\0';
                 for (at += length; *at == ' ';)
                         at = take_parameter(at + 1, &ret->parameters);
                 assert_int_equal(*at++, ']');
@@ -192,7 +195,7 @@ struct cef_event {
 
 static inline void parse_cef(const char *at, struct cef_event *ret)
 {
-        memset(ret, 0, sizeof(*ret));
+        ret->header.count = ret->extension.count = 0;
         assert_memory_equal(at, "CEF:", 4);
         for (at += 4; ret->header.count < 7; at++) {
                 struct field *field = &ret->header.items[ret->header.count];
@@ -204,6 +207,7 @@ static inline void parse_cef(const char *at, struct cef_event *ret)
                                 assert_non_null(strchr("\\|", *++at));
                         *value++ = *at;
                 }
+                *value = '\0';
         }
         while (*at != '\0')
                 at = take_pair(at, &ret->extension);
@@ -228,5 +232,8 @@ static inline void assert_harmless(const char *record)
         for (const unsigned char *at = (const unsigned char *)record; *at != '\0'; at++) {
                 assert_false(*at < 0x20 || *at == 0x7f);
                 assert_false(*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f); /* C1 control characters */
+                /* Separators of lines and paragraphs, and what changes the order of display. */
+                assert_false(*at == 0xe2 && at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae);
+                assert_false(*at == 0xe2 && at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9);
         }
 }
