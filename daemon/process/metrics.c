@@ -24,6 +24,9 @@ static const struct sink_metric sink_metrics[] = {
         { "aksegressd_records_total", METRICS_COUNTER, OF_SINK(written), "Records handed to the sink." },
         { "aksegressd_records_lost_total", METRICS_COUNTER, OF_SINK(lost), "Records that the sink will never get." },
         { "aksegressd_records_queued", METRICS_GAUGE, OF_SINK(queued), "Records that wait for the sink." },
+        { "aksegressd_records_spool_bytes", METRICS_GAUGE, OF_SINK(spooled_bytes), "Bytes that wait to be sent." },
+        { "aksegressd_records_connections_total", METRICS_COUNTER, OF_SINK(connections),
+          "Connections to a syslog server." },
 };
 
 static uint64_t value_of(const struct record_writer_sink *sink, const struct sink_metric *metric)

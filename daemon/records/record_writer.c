@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/thread.h"
 #include "records/formatter.h"
 #include "records/record_ring.h"
 #include "records/sink.h"
@@ -358,23 +358,6 @@ int record_writer_reload(struct record_writer *writer, const struct config *conf
         return 0;
 }
 
-/* Signals are the main thread's business. */
-static int start_thread(struct record_writer *writer)
-{
-        sigset_t all;
-        sigset_t before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int error = pthread_create(&writer->thread, NULL, run, writer);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (error != 0)
-                return -error;
-        writer->started = true;
-        (void)pthread_setname_np(writer->thread, "records"); /* only for top and gdb */
-        return 0;
-}
-
 static int make_rings(struct record_writer *writer, unsigned producers)
 {
         writer->rings = calloc(producers + 1, sizeof(*writer->rings));
@@ -388,17 +371,6 @@ static int make_rings(struct record_writer *writer, unsigned producers)
         return 0;
 }
 
-/* What a syslog header can hold of it: printable ASCII (RFC 5424 6.2.4). Otherwise "", which is written as nil. */
-static void find_host_name(char host_name[FORMATTER_HOST_NAME_SIZE])
-{
-        if (gethostname(host_name, FORMATTER_HOST_NAME_SIZE) == -1)
-                host_name[0] = '\0';
-        host_name[FORMATTER_HOST_NAME_SIZE - 1] = '\0';
-        for (const char *byte = host_name; *byte != '\0'; byte++)
-                if (*byte <= ' ' || *byte > '~')
-                        host_name[0] = '\0';
-}
-
 /* Everything but the thread. */
 static int prepare(struct record_writer *writer, const struct config *config, unsigned producers, char *error,
                    size_t error_size)
@@ -407,7 +379,9 @@ static int prepare(struct record_writer *writer, const struct config *config, un
         int r;
 
         draw_instance(writer->instance);
-        find_host_name(writer->host_name);
+        if (gethostname(writer->host_name, sizeof(writer->host_name)) == -1)
+                writer->host_name[0] = '\0';
+        writer->host_name[sizeof(writer->host_name) - 1] = '\0';
         r = make_rings(writer, producers);
         if (r == 0)
                 r = wakeup_open(&writer->wakeup);
@@ -442,7 +416,8 @@ int record_writer_new(const struct config *config, unsigned producers, char *err
         pthread_cond_init(&writer->taken, NULL);
         r = prepare(writer, config, producers, error, error_size);
         if (r == 0) {
-                r = start_thread(writer);
+                r = thread_start("records", run, writer, &writer->thread);
+                writer->started = r == 0;
                 if (r < 0)
                         snprintf(error, error_size, "logging: cannot start a thread: %s", strerror(-r));
         }
@@ -508,10 +483,14 @@ struct record_writer_sink record_writer_sink(const struct record_writer *writer,
 {
         const struct sink *sink = sink_table_sink(writer->table, index);
 
+        const struct sink_output_figures output = sink_output_figures(sink);
+
         return (struct record_writer_sink){
                 .name = sink_name(sink),
                 .written = sink_written(sink),
                 .lost = sink_lost(sink),
                 .queued = sink_queued(sink),
+                .spooled_bytes = output.spooled_bytes,
+                .connections = output.connections,
         };
 }

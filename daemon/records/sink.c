@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "records/sink_datagram.h"
 #include "records/sink_file.h"
 #include "records/sink_stream.h"
@@ -270,21 +270,6 @@ static void *run(void *argument)
         return NULL;
 }
 
-/* Signals are the main thread's business. */
-static int start_thread(struct sink *sink)
-{
-        sigset_t all;
-        sigset_t before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int error = pthread_create(&sink->thread, NULL, run, sink);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (error == 0)
-                (void)pthread_setname_np(sink->thread, "sink"); /* only for top and gdb */
-        return -error;
-}
-
 /* The thread does not run, or no more. */
 static void sink_free(struct sink *sink)
 {
@@ -387,7 +372,7 @@ static int open_all(struct sink *sink, const struct config_sink *config, char *e
         snprintf(error, error_size, "%s", strerror(-r));
         if (r == 0)
                 r = open_output(sink, config, error, error_size);
-        return r < 0 ? r : start_thread(sink);
+        return r < 0 ? r : thread_start("sink", run, sink, &sink->thread);
 }
 
 int sink_start(const struct config_sink *config, struct syslog_target *target,
@@ -444,9 +429,15 @@ void sink_offer_target(struct sink *sink, struct syslog_target *target)
 void sink_apply(struct sink *sink, size_t max_records)
 {
         sink_queue_set_max_records(sink->queue, max_records > 0 ? max_records : 1);
-        /* Datagrams have no more settings than what the sink is known by. */
-        if (sink->output.type == &sink_stream_output)
-                sink_stream_set_target(sink->output.self, sink->target);
+        if (sink->output.type->set_target != NULL)
+                sink->output.type->set_target(sink->output.self, sink->target);
+}
+
+struct sink_output_figures sink_output_figures(const struct sink *sink)
+{
+        if (sink->output.type->figures == NULL)
+                return (struct sink_output_figures){ 0 };
+        return sink->output.type->figures(sink->output.self);
 }
 
 void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body)

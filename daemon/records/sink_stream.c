@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "records/io_wait.h"
 #include "records/spool.h"
 #include "records/syslog_connection.h"
@@ -257,22 +257,6 @@ static void *run(void *argument)
         return NULL;
 }
 
-/* Signals are the main thread's business. */
-static int start_thread(struct sink_stream *stream)
-{
-        sigset_t all;
-        sigset_t before;
-
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int error = pthread_create(&stream->thread, NULL, run, stream);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        stream->started = error == 0;
-        if (error == 0)
-                (void)pthread_setname_np(stream->thread, "syslog"); /* only for top and gdb */
-        return -error;
-}
-
 static void stream_free(struct sink_stream *stream)
 {
         spool_close(stream->spool);
@@ -305,11 +289,12 @@ int sink_stream_open(struct syslog_target *target, const char *spool_directory, 
                 r = spool_open(spool_directory, spool_directory != NULL ? spool_max_bytes : SINK_STREAM_MEMORY_BYTES,
                                error, error_size, &stream->spool);
         if (r == 0)
-                r = start_thread(stream);
+                r = thread_start("syslog", run, stream, &stream->thread);
         if (r < 0) {
                 stream_free(stream);
                 return r;
         }
+        stream->started = true;
         *ret = stream;
         return 0;
 }
@@ -325,11 +310,10 @@ void sink_stream_set_target(struct sink_stream *stream, struct syslog_target *ta
                 io_wait_change(&stream->wait);
 }
 
-struct sink_stream_figures sink_stream_figures(struct sink_stream *stream)
+struct sink_output_figures sink_stream_figures(struct sink_stream *stream)
 {
-        return (struct sink_stream_figures){
-                .connected = atomic_load(&stream->connected),
-                .waiting_bytes = spool_waiting_bytes(stream->spool),
+        return (struct sink_output_figures){
+                .spooled_bytes = spool_waiting_bytes(stream->spool),
                 .connections = atomic_load(&stream->connections),
         };
 }
@@ -389,6 +373,16 @@ static size_t output_finish(void *output, uint64_t deadline_ms)
         return on_disk ? 0 : spool_waiting_records(stream->spool);
 }
 
+static void output_set_target(void *output, struct syslog_target *target)
+{
+        sink_stream_set_target(output, target);
+}
+
+static struct sink_output_figures output_figures(void *output)
+{
+        return sink_stream_figures(output);
+}
+
 static void output_close(void *output)
 {
         struct sink_stream *stream = output;
@@ -404,5 +398,7 @@ const struct sink_output_type sink_stream_output = {
         .pending = output_pending,
         .descriptor = output_descriptor,
         .finish = output_finish,
+        .set_target = output_set_target,
+        .figures = output_figures,
         .close = output_close,
 };

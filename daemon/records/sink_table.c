@@ -37,7 +37,6 @@ struct slot {
 struct sink_table {
         size_t count;
         uint64_t delivery; /* counts what was given to sinks: a body of an earlier one is old */
-        uint64_t now_ms;   /* of the call in progress, for summaries */
         struct slot slots[];
 };
 

@@ -54,10 +54,12 @@ uint64_t record_writer_lost(const struct record_writer *writer);
 
 /* One sink's figures for status and metrics. */
 struct record_writer_sink {
-        const char *name; /* the path, or "journal"; valid until the next reload */
+        const char *name; /* as sink_name; valid until the next reload */
         uint64_t written;
         uint64_t lost;
-        uint64_t queued; /* waiting to be written */
+        uint64_t queued;        /* waiting to be written */
+        uint64_t spooled_bytes; /* of streams: waiting to be sent */
+        uint64_t connections;   /* of streams: made so far */
 };
 
 size_t record_writer_sink_count(const struct record_writer *writer);

@@ -13,7 +13,10 @@ struct sink_filter;
 MUST_CHECK int sink_filter_new(const struct config_sink *config, struct sink_filter **ret);
 void sink_filter_free(struct sink_filter *filter);
 
-/* Alarms: always. Others: by action, and by cluster if the sink names clusters; a client in no cluster is in none of those. */
+/*
+ * Alarms: always. Others: by action, and by cluster if the sink names clusters; a client in no cluster is in none of those.
+ * Starts go where their ends will go: those of what is audited only to sinks that take denials as well.
+ */
 bool sink_filter_takes(const struct sink_filter *filter, const struct decision *decision);
 
 /* The same for decisions of which only the class is known any more: true when some of that class would be taken. */

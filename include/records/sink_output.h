@@ -1,11 +1,19 @@
 /*
- * What a sink writes to: one type for each kind, behind the same few calls. All of them are for the sink's thread alone.
+ * What a sink writes to: one type for each kind, behind the same few calls, for the sink's thread alone but for the last two,
+ * which are for the thread that made the sink.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct syslog_target;
+
+struct sink_output_figures {
+        uint64_t spooled_bytes; /* waiting to be sent */
+        uint64_t connections;   /* made so far */
+};
 
 struct sink_output_type {
         /*
@@ -33,6 +41,12 @@ struct sink_output_type {
         size_t (*finish)(void *output, uint64_t deadline_ms);
 
         void (*close)(void *output);
+
+        /* Goes over to other settings of the same output; keeps a reference. NULL: it has none that can change. */
+        void (*set_target)(void *output, struct syslog_target *target);
+
+        /* NULL: all are 0. */
+        struct sink_output_figures (*figures)(void *output);
 
         /* A record that could not be written is lost (nobody listens), and not tried again until it can be (full disk). */
         bool loses;

@@ -37,13 +37,8 @@ MUST_CHECK int sink_stream_open(struct syslog_target *target, const char *spool_
  */
 void sink_stream_set_target(struct sink_stream *stream, struct syslog_target *target);
 
-/* For metrics; safe from any thread. */
-struct sink_stream_figures {
-        bool connected;
-        uint64_t waiting_bytes; /* in the spool */
-        uint64_t connections;   /* made so far */
-};
-struct sink_stream_figures sink_stream_figures(struct sink_stream *stream);
+/* As sink_output_type.figures. */
+struct sink_output_figures sink_stream_figures(struct sink_stream *stream);
 
 /* self is a struct sink_stream. */
 extern const struct sink_output_type sink_stream_output;

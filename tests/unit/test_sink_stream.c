@@ -200,7 +200,7 @@ static void records_arrive_framed_and_in_order(void **state)
         assert_string_equal(frame, "1 xxxxxxxxxxxxxxxxxx");
         put_row(&scene, 2, 3000);
         assert_row(fd, 2, 3000);
-        assert_true(sink_stream_figures(scene.stream).connected);
+        assert_int_equal(sink_stream_figures(scene.stream).connections, 1);
         close(scene.listener);
         assert_int_equal(close_stream(&scene), 0);
         assert_int_equal(read_number(fd), -1);
