@@ -54,6 +54,10 @@ bool sink_filter_takes(const struct sink_filter *filter, const struct decision *
 {
         enum decision_class class = decision_class(decision);
 
+        /* What is audited ends among the denials: a start would be alone elsewhere. */
+        if (decision->event == DECISION_EVENT_START && decision->action == POLICY_AUDIT &&
+            !filter->takes[DECISION_CLASS_DENY])
+                return false;
         if (class == DECISION_CLASS_ALARM || !filter->takes[class] || filter->cluster_count == 0)
                 return filter->takes[class];
         for (size_t i = 0; i < filter->cluster_count; i++)

@@ -209,6 +209,47 @@ static void a_reload_keeps_seq_and_instance_and_replaces_the_filter(void **state
         free_lines(&second);
 }
 
+/* A start goes where its end will: that of an audited connection is among the denials. */
+static void starts_follow_allow_at_and_have_ends(void **state)
+{
+        struct setup setup = { 0 };
+        struct lines starts = { 0 }, both = { 0 };
+        struct decision allowed = sample_start();
+        struct decision audited = sample_start();
+
+        (void)state;
+        audited.action = POLICY_AUDIT;
+        struct config_sink *sink = add_sink(&setup, CONFIG_SINK_FILE, first_path);
+        sink->takes_deny = false;
+        sink->takes_allow = true;
+        sink->allow_at_start = true;
+        sink->allow_at_end = false;
+        sink = add_sink(&setup, CONFIG_SINK_FILE, second_path);
+        sink->takes_allow = true;
+        sink->allow_at_start = true;
+        struct record_writer *writer = start(&setup, 1);
+        assert_true(record_writer_wants_starts(writer));
+        record_writer_push(writer, 0, &allowed);
+        record_writer_push(writer, 0, &audited);
+        push(writer, 0, 1, POLICY_ALLOW);
+        push(writer, 0, 2, POLICY_AUDIT);
+        setup.sinks[0].allow_at_start = setup.sinks[1].allow_at_start = false;
+        wait_for(writer, 1, 4);
+        reload(writer, &setup);
+        assert_false(record_writer_wants_starts(writer));
+        record_writer_free(writer);
+        read_lines(first_path, &starts);
+        read_lines(second_path, &both);
+        assert_int_equal(starts.count, 1);
+        assert_string_equal(text(starts.records[0], "event"), "start");
+        assert_string_equal(text(starts.records[0], "action"), "allow");
+        assert_int_equal(both.count, 4);
+        assert_string_equal(text(both.records[1], "event"), "start");
+        assert_string_equal(text(both.records[1], "action"), "audit");
+        free_lines(&starts);
+        free_lines(&both);
+}
+
 static void a_sink_that_a_reload_closes_writes_what_it_has(void **state)
 {
         struct setup setup = { 0 };
@@ -322,6 +363,7 @@ static void a_start_that_fails_says_why(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                WRITER_TEST(starts_follow_allow_at_and_have_ends),
                 WRITER_TEST(records_are_in_the_file_in_order_without_gaps),
                 WRITER_TEST(a_record_after_a_quiet_time_is_written_at_once),
                 WRITER_TEST(what_is_counted_as_written_gets_into_the_file_without_more_records),
