@@ -5,10 +5,8 @@
 #include "traffic/refused_packets.h"
 
 #include <netinet/in.h>
-#include <stdatomic.h>
-#include <sys/syscall.h>
-#include <time.h>
 
+#include "fake_clock.h"
 #include "kernel/ruleset.h"
 #include "policy_lab.h"
 #include "quic_fixture.h"
@@ -21,18 +19,6 @@
 #define TRACE_SIZE 8192
 #define CLIENT "10.1.0.7"
 #define SERVER "203.0.113.1"
-
-static _Atomic uint64_t passed_ms;
-
-/* The C library's, for everything in this program, plus what a test let pass. */
-int clock_gettime(clockid_t clock, struct timespec *ret)
-{
-        int r = (int)syscall(SYS_clock_gettime, clock, ret);
-
-        if (clock != CLOCK_REALTIME)
-                ret->tv_sec += (time_t)(atomic_load(&passed_ms) / 1000);
-        return r;
-}
 
 struct scene {
         struct policy_lab *lab;

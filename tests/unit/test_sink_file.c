@@ -1,10 +1,9 @@
+#include "full_disk.h"
 #include "record_samples.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,17 +73,6 @@ static void append(struct sink_file *file, const char *text)
 {
         assert_int_equal(text[strlen(text) - 1], '\n');
         assert_true(sink_file_append(file, text, strlen(text) - 1));
-}
-
-/* What a full disk does, to the byte: files may not grow past size. */
-static void limit_file_size(rlim_t size)
-{
-        struct rlimit limit;
-
-        signal(SIGXFSZ, SIG_IGN);
-        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-        limit.rlim_cur = size;
-        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 static void a_new_file_is_private_to_owner_and_group(void **state)

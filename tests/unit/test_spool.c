@@ -1,3 +1,4 @@
+#include "full_disk.h"
 #include "spool_lab.h"
 
 static void what_is_appended_is_read_in_order(void **state)
@@ -229,17 +230,6 @@ static void what_is_written_is_for_its_owner_alone(void **state)
         assert_int_equal(stat(segment_path, &status), 0);
         assert_int_equal(status.st_mode & 07777, 0600);
         spool_close(spool);
-}
-
-/* What a full disk does, to the byte: files may not grow past size. */
-static void limit_file_size(rlim_t size)
-{
-        struct rlimit limit;
-
-        signal(SIGXFSZ, SIG_IGN);
-        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-        limit.rlim_cur = size;
-        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 static void a_full_disk_is_survived_and_nothing_is_written_twice(void **state)

@@ -1,26 +1,11 @@
 /*
  * Denials that repeat themselves, as sinks write them. Time passes when a test says so, since the clock is this program's.
  */
+#include "fake_clock.h"
 #include "record_writer_lab.h"
-
-#include <stdatomic.h>
-#include <sys/syscall.h>
-#include <time.h>
 
 #define WINDOW_MS 10000
 #define MARK "mark" /* an alarm that a test puts between records to see what came before it */
-
-static _Atomic uint64_t passed_ms;
-
-/* The C library's, for everything in this program, plus what a test let pass. */
-int clock_gettime(clockid_t clock, struct timespec *ret)
-{
-        int r = (int)syscall(SYS_clock_gettime, clock, ret);
-
-        if (clock != CLOCK_REALTIME)
-                ret->tv_sec += (time_t)(atomic_load(&passed_ms) / 1000);
-        return r;
-}
 
 static struct record_writer *writer;
 static uint64_t pushed;
