@@ -32,6 +32,9 @@ COUNTS = (
     (re.compile(r"^\d+ (?:lint checks|fuzz targets) passed, (\d+) failed$", re.M), -1),
 )
 
+# Where a log begins to say what is wrong: pytest, cmocka, sanitizers.
+TROUBLE = re.compile(r"=+ (FAILURES|ERRORS) =+|\[  ERROR   \]|==\d+==ERROR: |.*: runtime error: ")
+
 
 def make(*targets, **variables):
     return ["make", "--no-print-directory", "-s", f"-j{JOBS}", *(f"{name}={value}" for name, value in variables.items()), *targets]
@@ -79,6 +82,13 @@ def long_groups():
     ]
 
 
+def excerpt(lines):
+    """The first trouble and the end: the first one often is what the others come from."""
+    first = next((number for number, line in enumerate(lines) if TROUBLE.match(line)), len(lines))
+    end = max(len(lines) - 60, first)
+    return lines[first:min(first + 60, end)] + lines[end:] if first < len(lines) else lines[-120:]
+
+
 class Step:
     """One program of a group, its output in a log."""
 
@@ -107,8 +117,8 @@ class Step:
         skipped = [line for line in text.splitlines() if line.startswith("SKIPPED")]
         print("".join(f"       {line}\n" for line in skipped), end="", flush=True)
         if failed:
-            print(f"------ last lines of {self.log.relative_to(ROOT)}")
-            print("\n".join(text.splitlines()[-120:]))
+            print(f"------ {self.log.relative_to(ROOT)}, in part")
+            print("\n".join(excerpt(text.splitlines())))
             print("------", flush=True)
         return passed, failed
 

@@ -7,6 +7,7 @@ beside each other.
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -105,10 +106,19 @@ def remove_group(group):
                 os.kill(int(pid), signal.SIGKILL)
         return listed
 
+    def removed():
+        if processes():
+            return False
+        try:
+            for directory in sorted(group.glob("**/"), key=lambda path: len(path.parts), reverse=True):
+                directory.rmdir()
+        except OSError as error:  # one that ended a moment ago may still count
+            if error.errno != errno.EBUSY:
+                raise
+        return not group.exists()
+
     if group.exists():
-        wait_for(lambda: not processes(), f"end of the processes in {group}")
-        for directory in sorted(group.glob("**/"), key=lambda path: len(path.parts), reverse=True):
-            directory.rmdir()
+        wait_for(removed, f"end of the processes in {group}", 60)
 
 
 def remove_dead_groups():
@@ -291,19 +301,26 @@ class Machine:
         return done.stdout + done.stderr
 
     def close(self):
-        """Takes the plug out, then removes the machine and what it left in the namespace. May be called twice."""
+        """Takes the plug out, then removes the machine and what it left in the namespace, whatever fails. May be called twice."""
         atexit.unregister(self.close)
-        if self.nspawn is not None:
-            self.nspawn.stop(signal.SIGKILL)
-        for group in self.groups:
-            remove_group(group)
+        with contextlib.ExitStack() as steps:  # the last one first
+            steps.callback(self._restore_sysctls)
+            steps.callback(self.lab.nva.run, "nft", "delete", "table", "inet", "aksegressd")
+            steps.callback(self._unmount)
+            for group in self.groups:
+                steps.callback(remove_group, group)
+            if self.nspawn is not None:
+                steps.callback(self.nspawn.stop, signal.SIGKILL)
+
+    def _unmount(self):
         for path in (self.root, self.directory):
             if os.path.ismount(path):
                 subprocess.run(["umount", "-l", path], check=False)
         if self.directory in self.lab.mounts:
             self.lab.mounts.remove(self.directory)
             self.directory.rmdir()
-        self.lab.nva.run("nft", "delete", "table", "inet", "aksegressd")
+
+    def _restore_sysctls(self):
         for path, value in self.former_sysctls.items():
             with self.lab.nva.entered(), contextlib.suppress(OSError):
                 path.write_text(value)

@@ -105,7 +105,8 @@ class Daemon:
     def wait_ready(self, timeout=20):
         def ready():
             if not self.process.running():
-                raise RuntimeError(f"aksegressd ended with {self.process.popen.returncode}:\n{self.process.output()}")
+                held = self.lab.nva.run("ss", "-Htlnp").stdout if "already in use" in self.process.output() else ""
+                raise RuntimeError(f"aksegressd ended with {self.process.popen.returncode}:\n{self.process.output()}{held}")
             return self.notified("READY=1")
         wait_for(ready, "READY=1 of aksegressd", timeout)
 

@@ -82,6 +82,35 @@ static bool lists(const char *set, const char *text)
         return strstr(listed(set), text) != NULL;
 }
 
+/* Milliseconds in what nft writes of a time, like 1h59m59s996ms. */
+static uint64_t milliseconds(const char *text)
+{
+        uint64_t total = 0;
+        char *unit;
+
+        for (; *text >= '0' && *text <= '9'; text = unit) {
+                uint64_t number = strtoull(text, &unit, 10);
+                uint64_t factor = strncmp(unit, "ms", 2) == 0 ? 1
+                                : *unit == 's'                ? 1000
+                                : *unit == 'm'                ? 60000
+                                : *unit == 'h'                ? HOUR_MS
+                                                              : 24 * HOUR_MS;
+                total += number * factor;
+                unit += factor == 1 ? 2 : 1;
+        }
+        return total;
+}
+
+/* Whether an element has this timeout, and almost all of it still to run: nft(8) on a busy machine takes seconds. */
+static bool has_begun(const char *set, const char *address, const char *timeout)
+{
+        char text[128];
+
+        snprintf(text, sizeof(text), "%s timeout %s expires ", address, timeout);
+        const char *found = strstr(listed(set), text);
+        return found != NULL && milliseconds(timeout) - milliseconds(found + strlen(text)) < 30000;
+}
+
 static void nft_lists_what_was_put_with_timeout_and_comment(void **state)
 {
         const struct set_element items[] = {
@@ -96,10 +125,10 @@ static void nft_lists_what_was_put_with_timeout_and_comment(void **state)
         own_network_run(TABLE);
         struct set_elements *elements = start(false);
         assert_int_equal(set_elements_put(elements, items, ARRAY_SIZE(items), &refused), 0);
-        assert_true(lists("four", "192.0.2.7 timeout 1h expires 59m59s"));
+        assert_true(has_begun("four", "192.0.2.7", "1h"));
         assert_true(lists("four", "comment \"ntp.ubuntu.com\""));
-        assert_true(lists("four", "192.0.2.8 timeout 1m30s expires 1m29s"));
-        assert_true(lists("six", "2001:db8::7 timeout 2h expires 1h59m59s"));
+        assert_true(has_begun("four", "192.0.2.8", "1m30s"));
+        assert_true(has_begun("six", "2001:db8::7", "2h"));
         assert_true(lists("six", "comment \"a \"b\" 'c'\""));
         set_elements_free(elements);
 }
@@ -117,13 +146,13 @@ static void an_element_that_is_there_gets_its_whole_timeout_again(void **state)
                 struct set_element longer = element_of("four", "192.0.2.8", 2 * HOUR_MS, "after");
                 put(elements, &same);
                 put(elements, &longer);
-                assert_true(lists("four", "192.0.2.7 timeout 1h expires 59m59s"));
-                assert_true(lists("four", "192.0.2.8 timeout 2h expires 1h59m59s"));
+                assert_true(has_begun("four", "192.0.2.7", "1h"));
+                assert_true(has_begun("four", "192.0.2.8", "2h"));
                 if (old_kernel == 1)
                         assert_true(lists("four", "after")); /* It was replaced, there being no other way. */
                 longer.timeout_ms = 60000;
                 put(elements, &longer);
-                assert_true(lists("four", "192.0.2.8 timeout 1m expires 59s"));
+                assert_true(has_begun("four", "192.0.2.8", "1m"));
                 set_elements_free(elements);
         }
 }
@@ -172,7 +201,7 @@ static void an_element_may_be_put_twice_at_once(void **state)
                 size_t refused = 99;
                 for (unsigned i = 0; i < 3; i++)
                         assert_int_equal(set_elements_put(elements, items, ARRAY_SIZE(items), &refused), 0);
-                assert_true(lists("four", "elements = { 192.0.2.7 timeout 1h expires 59m59s"));
+                assert_true(has_begun("four", "192.0.2.7", "1h"));
                 set_elements_free(elements);
         }
 }
