@@ -70,25 +70,27 @@ static void start_connection(struct listener *listener, int fd, const struct soc
                 connection_start(listener->traffic, fd, listener->kind, &client, &original);
 }
 
-/* Out of descriptors: takes one client in with the spare one, so that it is told and recorded instead of left waiting. */
-static bool turn_one_away(struct listener *listener, int fd)
+/* Out of descriptors: takes one client in with the spare one, so that it is told and recorded instead of left waiting.
+ * Returns 0, or an errno: EAGAIN if there was none, for accept4() asks for the descriptor first. */
+static int turn_one_away(struct listener *listener, int fd)
 {
         struct sockaddr_storage peer;
         socklen_t length = sizeof(peer);
-        bool again = false;
+        int error = 0;
 
         if (listener->spare_fd == -1)
-                return false;
+                return EMFILE;
         close(listener->spare_fd);
         int client_fd = accept4(fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client_fd >= 0) {
                 struct net_endpoint client = net_endpoint_from_sockaddr(&peer);
                 struct net_endpoint original = original_destination(listener, client_fd);
                 record_and_reset(listener, client_fd, &client, &original, REASON_NO_RESOURCES);
-                again = true;
+        } else {
+                error = errno;
         }
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        return again;
+        return error;
 }
 
 static void pause_accepting(struct listener *listener)
@@ -124,8 +126,9 @@ static bool survive_accept_error(struct listener *listener, int fd, int error)
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-                if (turn_one_away(listener, fd))
-                        return true;
+                error = turn_one_away(listener, fd);
+                if (error == 0 || error == EAGAIN)
+                        return error == 0;
                 log_warning("accept: %s, pausing for %d s", strerror(error), PAUSE_SECONDS);
                 pause_accepting(listener);
                 return false;

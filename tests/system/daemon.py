@@ -119,13 +119,20 @@ class Daemon:
                 found[int(path.name)] = os.readlink(path)
         return found
 
-    def limit_descriptors(self, number=None):
-        """Lowers its soft limit of descriptors to number; None: puts the old one back."""
-        if number is not None:
-            self.old_limit = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (number, self.old_limit[1]))
-        else:
-            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, self.old_limit)
+    def use_up_descriptors(self):
+        """Lowers its soft limit of descriptors to what is open: it gets no more."""
+        self.old_limit = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        limit = None
+        while True:
+            held = self.descriptors()
+            free = next(number for number in range(len(held) + 1) if number not in held)
+            if free == limit:
+                return
+            limit = free  # what was open for a moment may be closed by now: look again
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (limit, self.old_limit[1]))
+
+    def restore_descriptors(self):
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, self.old_limit)
 
     def log(self):
         return self.process.output()

@@ -249,7 +249,11 @@ route add local 2001:db8:f::/64 dev lo
 route add default via 198.18.2.1
 route add default via 2001:db8:2::1""")
         self.nva.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1, net__netfilter__nf_conntrack_acct=1,
-                        net__netfilter__nf_conntrack_timestamp=1, net__netfilter__nf_conntrack_events=1)
+                        net__netfilter__nf_conntrack_timestamp=1, net__netfilter__nf_conntrack_events=1,
+                        net__ipv4__icmp_ratelimit=0, net__ipv6__icmp__ratelimit=0)
+        for name in ("icmp_msgs_per_sec", "icmp_msgs_burst"):
+            with contextlib.suppress(FileNotFoundError):  # older kernels have these for all namespaces together
+                self.nva.sysctl(**{f"net__ipv4__{name}": 100000})
         self.internet.sysctl(net__ipv6__ip_nonlocal_bind=1, net__ipv4__ip_nonlocal_bind=1)
 
     def _count(self):

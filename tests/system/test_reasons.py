@@ -419,10 +419,11 @@ def test_no_resources(provoke, client):
     """No descriptor is left: the client is reset at once, and the daemon goes on when there are some again."""
     daemon = provoke()
     daemon.expected_count = 2
-    daemon.limit_descriptors(max(daemon.descriptors()) + 1)
+    daemon.use_up_descriptors()
     assert ends_unanswered(lambda: client.connect(ODD_NAME))
     daemon.expect_one_record(reason="no-resources")
-    daemon.limit_descriptors(None)
+    assert "pausing" not in daemon.log(), "nobody else waits: there is nothing to pause for"
+    daemon.restore_descriptors()
     assert client.curl("https://first.allowed.example/").status == 200
     daemon.expect_one_record(fqdn="first.allowed.example", reason="completed")
 

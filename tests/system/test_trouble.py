@@ -135,13 +135,13 @@ def test_a_full_disk_costs_records_and_says_how_many(start_daemon, client, lab):
 def test_no_descriptors_is_survived(start_daemon, client, lab):
     """With the descriptor limit cut to what is open, clients are reset and recorded; with the old limit all is well."""
     daemon = start_daemon(lambda config: config.update(workers=1))  # a second could take the first one's spare descriptor
-    daemon.limit_descriptors(max(daemon.descriptors()) + 1)
+    daemon.use_up_descriptors()
     try:
         for _ in range(5):
             assert ends_unanswered(lambda: client.connect("first.allowed.example"))
         wait_for(lambda: len(daemon.matching(reason="no-resources")) == 5, "five records")
     finally:
-        daemon.limit_descriptors(None)
+        daemon.restore_descriptors()
     assert client.curl("https://first.allowed.example/").status == 200
 
 
