@@ -158,6 +158,7 @@ install: all
 	install -D -m 644 -t $(DESTDIR)$(MODULESDIR) conf/modules-load.d/aksegressd.conf
 	install -D -m 644 -t $(DESTDIR)$(SYSCONFDIR)/logrotate.d conf/logrotate.d/aksegressd
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) conf/aksegressd.yaml conf/aksegressd-minimal.yaml
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/rsyslog conf/rsyslog/*
 	for page in $(wildcard docs/*.[1-8]); do \
 		install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$${page##*.} $$page; \
 	done

@@ -45,11 +45,8 @@ def pytest(*paths):
 
 
 def system(build):
-    if build == "build":
-        return pytest("--rootdir", "tests/system", "tests/system"), {"BUILD": build}
-    # What the boot tests install is built without sanitizers, which also make a reload several times as long.
-    return (pytest("--rootdir", "tests/system", "--ignore", "tests/system/test_boot.py", "tests/system"),
-            {"BUILD": build, "RELOADS": "300"})
+    # Sanitizers make a reload several times as long.
+    return pytest("--rootdir", "tests/system", "tests/system"), {"BUILD": build, **({} if build == "build" else {"RELOADS": "300"})}
 
 
 def build_of(*step):

@@ -19,19 +19,36 @@ import signal
 import subprocess
 import tempfile
 
-from daemon import BUILD, ROOT
+from daemon import BUILD, ROOT, configuration
 from lab import Process, alive, wait_for
 
 CACHE = pathlib.Path("/var/cache/aksegressd-tests")
 UNIT = "aksegressd.service"
+RECORDS = "/var/log/aksegressd/decisions.json"
 SYSCTL_FILE = ROOT / "conf/sysctl.d/60-aksegressd.conf"
 # The unit needs kill(1); nftables brings the service that flushes everyone's rules. Libraries are added to these.
-PACKAGES = ["systemd", "systemd-sysv", "procps", "logrotate", "nftables"]
+# rsyslog is for the shipped snippets, and not started by the boot.
+PACKAGES = ["systemd", "systemd-sysv", "procps", "logrotate", "nftables", "rsyslog", "rsyslog-openssl"]
 # Of messages from one unit in 30 s; journald takes up to six times as many if there is room. The default is 10,000.
 JOURNAL_BURST = 1000
 # Ubuntu has libfyaml in universe.
 COMPONENTS = "main,universe" if "ID=ubuntu\n" in pathlib.Path("/etc/os-release").read_text() else "main"
 GROUP_NAME = re.compile(r"^aed-(\d+)-boot$")
+
+
+def sanitized():
+    """Whether the programs need a sanitizer's run time, which is not part of the installed machine."""
+    return re.search(b"__[at]san_init", (BUILD / "aksegressd").read_bytes()) is not None
+
+
+def machine_configuration(lab):
+    """The lab's clusters with what an installation has: its own allowlists, journal and file, no changed paths."""
+    config = configuration(lab)
+    del config["allowlist_dirs"]
+    config["drain"] = "10s"
+    config["logging"] = [{"sink": "journal", "events": ["deny", "allow"]},
+                         {"sink": "file", "path": RECORDS, "format": "json", "events": ["deny", "allow"]}]
+    return config
 
 
 def release():
@@ -139,9 +156,9 @@ def shipped_sysctls():
 class Machine:
     """A booted NVA with aksegressd installed and enabled."""
 
-    def __init__(self, lab, config):
+    def __init__(self, lab):
         self.lab = lab
-        self.config = config
+        self.config = machine_configuration(lab)
         self.directory = lab.directory / "boot"
         self.root = self.directory / "root"
         self.groups = [hierarchy / f"aed-{os.getpid()}-boot" for hierarchy in group_hierarchies()]
@@ -181,7 +198,8 @@ class Machine:
         limit = self.path("/etc/systemd/journald.conf.d/test.conf")
         limit.parent.mkdir()
         limit.write_text(f"[Journal]\nRateLimitBurst={JOURNAL_BURST}\n")
-        subprocess.run(["systemctl", f"--root={self.root}", "enable", UNIT], check=True, capture_output=True)
+        for change in (("enable", UNIT), ("disable", "rsyslog.service")):
+            subprocess.run(["systemctl", f"--root={self.root}", *change], check=True, capture_output=True)
 
     def _keep_sysctls(self):
         """The machine's boot changes the namespace that other tests use too."""
@@ -235,6 +253,14 @@ class Machine:
         self.path(path).write_text(json.dumps(self.config, indent=2) + "\n" if text is None else text)  # JSON is YAML
         return path
 
+    def reset(self):
+        """The running service with the usual configuration, whatever a test has done."""
+        self.config = machine_configuration(self.lab)
+        self.write_config()
+        self.drop_in("")
+        self.systemctl("reset-failed")
+        self.systemctl("restart", UNIT)
+
     def drop_in(self, text):
         """Changes the unit by a drop-in of its own, as an operator would; '' takes it away again."""
         path = self.path(f"/etc/systemd/system/{UNIT}.d/test.conf")
@@ -273,10 +299,10 @@ class Machine:
         """For messages(): what is in the journal now."""
         return len(self.journal())
 
-    def messages(self, mark=0):
-        """What the unit's processes, and systemd about it, have said since mark."""
+    def messages(self, mark=0, unit=UNIT):
+        """What a unit's processes, and systemd about it, have said since mark."""
         self.journal()
-        return [str(entry.get("MESSAGE")) for entry in self.entries[mark:] if UNIT in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT"))]
+        return [str(entry.get("MESSAGE")) for entry in self.entries[mark:] if unit in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT"))]
 
     def wait_message(self, text, mark=0, timeout=20):
         """Waits for a message that has this text and returns it."""

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import boot  # noqa: E402
 import daemon as daemon_module  # noqa: E402
 import lab as lab_module  # noqa: E402
 from clients import Client  # noqa: E402
@@ -78,3 +79,19 @@ def daemon(start_daemon):
 def client(lab):
     """Real and handmade clients in the spoke."""
     return Client(lab, lab.spoke)
+
+
+@pytest.fixture(scope="module")
+def booted(lab):
+    """One boot for all tests of a file."""
+    if boot.sanitized():
+        pytest.skip("a sanitizer's run time is not part of the installed machine")
+    with boot.Machine(lab) as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(booted):
+    """A booted machine with a running service and the usual configuration."""
+    yield booted
+    booted.reset()

@@ -7,49 +7,16 @@ import time
 
 import pytest
 
-from boot import JOURNAL_BURST, UNIT, Machine, shipped_sysctls
+from boot import JOURNAL_BURST, RECORDS, UNIT, shipped_sysctls
 from clients import Client, alert, hello, http_response, read_all, refused_alert
-from daemon import BUILD, configuration
 from lab import POOL_V4, wait_for
 from network_origins import ECHO, UdpClient, UdpEcho
 
 CONNECTION_RECORD = "a254a7c35b9c43a1aa7a5711426403d0"  # as docs/decision-log.md and scripts have it
 ALLOWED = "first.allowed.example"
 REFUSED = "example.com"
-RECORDS = "/var/log/aksegressd/decisions.json"
 STORM = 6 * JOURNAL_BURST + 1000
 CAPABILITIES = {10, 12}  # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN (linux/capability.h)
-
-if re.search(b"__[at]san_init", (BUILD / "aksegressd").read_bytes()):
-    pytest.skip("a sanitizer's run time is not part of the installed machine", allow_module_level=True)
-
-
-def machine_configuration(lab):
-    """The lab's clusters with what an installation has: its own allowlists, journal and file, no changed paths."""
-    config = configuration(lab)
-    del config["allowlist_dirs"]
-    config["drain"] = "10s"
-    config["logging"] = [{"sink": "journal", "events": ["deny", "allow"]},
-                         {"sink": "file", "path": RECORDS, "format": "json", "events": ["deny", "allow"]}]
-    return config
-
-
-@pytest.fixture(scope="module")
-def booted(lab):
-    """One boot for all tests of this file."""
-    with Machine(lab, machine_configuration(lab)) as machine:
-        yield machine
-
-
-@pytest.fixture
-def machine(booted, lab):
-    """The machine with a running service and the usual configuration, whatever the test before has done."""
-    yield booted
-    booted.config = machine_configuration(lab)
-    booted.write_config()
-    booted.drop_in("")
-    booted.systemctl("reset-failed")
-    booted.systemctl("restart", UNIT)
 
 
 def fetch(client, name, connection=None):
@@ -322,17 +289,23 @@ def test_a_stop_drains_and_leaves_the_table(machine, client, lab):
 
 
 def test_logrotate_moves_the_records_away_and_the_daemon_follows(machine, client):
-    """The shipped logrotate file, by logrotate: later records are in a new file, earlier ones in the old, none is lost."""
+    """The shipped logrotate file, by logrotate: later records are in new files, earlier ones in the old, none is lost."""
+    cef = RECORDS.replace(".json", ".log")
+    machine.config["logging"].append({"sink": "file", "path": cef, "format": "cef", "events": ["deny", "allow"]})
+    machine.write_config()
     machine.systemctl("restart", UNIT)
+    assert "error" not in machine.run("logrotate", "--debug", "/etc/logrotate.d/aksegressd").stderr
     first, _, _ = fetch(client, ALLOWED)
     machine.wait_entry(MESSAGE_ID=CONNECTION_RECORD, AKSEGRESS_CLIENT_PORT=str(first))
-    wait_for(lambda: ports_in(machine, RECORDS) & {first}, "record in the file")
+    wait_for(lambda: ports_in(machine, RECORDS) & {first} and f" spt={first} " in machine.path(cef).read_text(), "record in the files")
     mark = machine.mark()
     machine.run("logrotate", "--force", "/etc/logrotate.d/aksegressd")
     machine.wait_message("record files reopened", mark)
     second, _, _ = fetch(client, ALLOWED)
     wait_for(lambda: ports_in(machine, RECORDS) == {second}, "record in the new file")
     assert first in ports_in(machine, f"{RECORDS}.1") and second not in ports_in(machine, f"{RECORDS}.1")
+    wait_for(lambda: f" spt={second} " in machine.path(cef).read_text(), "record in the other new file")
+    assert f" spt={first} " in machine.path(f"{cef}.1").read_text() and f" spt={first} " not in machine.path(cef).read_text()
     assert machine.run("stat", "-c", "%U:%G %a", RECORDS).stdout.strip() == "aksegressd:aksegressd 640"
 
 

@@ -91,9 +91,9 @@ static uint64_t milliseconds(const char *text)
         for (; *text >= '0' && *text <= '9'; text = unit) {
                 uint64_t number = strtoull(text, &unit, 10);
                 uint64_t factor = strncmp(unit, "ms", 2) == 0 ? 1
-                                : *unit == 's'                ? 1000
-                                : *unit == 'm'                ? 60000
-                                : *unit == 'h'                ? HOUR_MS
+                                  : *unit == 's'              ? 1000
+                                  : *unit == 'm'              ? 60000
+                                  : *unit == 'h'              ? HOUR_MS
                                                               : 24 * HOUR_MS;
                 total += number * factor;
                 unit += factor == 1 ? 2 : 1;
