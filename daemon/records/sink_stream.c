@@ -315,6 +315,8 @@ struct sink_output_figures sink_stream_figures(struct sink_stream *stream)
         return (struct sink_output_figures){
                 .spooled_bytes = spool_waiting_bytes(stream->spool),
                 .connections = atomic_load(&stream->connections),
+                /* One in memory is so small that a burst fills it. */
+                .spool_used_percent = spool_is_on_disk(stream->spool) ? spool_used_percent(stream->spool) : 0,
         };
 }
 

@@ -12,7 +12,10 @@
 #include "records/formatter.h"
 #include "records/sink_filter.h"
 
-#define LOSS_ALARM_MS 60000 /* at most one alarm about a sink in this time */
+#define LOSS_ALARM_MS 60000    /* at most one alarm about a sink in this time */
+#define SPOOL_ALARM_PERCENT 80 /* of a spool are used: there is an alarm before records are lost */
+#define SPOOL_CALM_PERCENT                                                                                             \
+        60 /* are used again: the next time there is another; what is kept after it was sent is less */
 
 /* What everybody was told of a sink's losses. */
 struct loss {
@@ -29,6 +32,7 @@ struct slot {
         struct formatter_style style;
         char *resource_id; /* owned; style borrows it */
         struct loss loss;
+        bool spool_told;             /* there was an alarm about the spool */
         struct slot *writer;         /* the first slot of the same style, which has the body for all */
         struct formatter_body *body; /* owned; NULL unless writer is this slot */
         uint64_t body_delivery;      /* which delivery the body is of */
@@ -182,18 +186,40 @@ static uint64_t untold(const struct slot *slot)
         return lost > slot->loss.alarms ? lost : 0;
 }
 
-/* To every sink, that one included: there it says with which record the gap ends, and that rules for alarms see it. */
-static void say_lost(struct slot *losing, uint64_t lost, uint64_t now_ms)
+/* To every sink, also the one that it is about: the alarm may get through there, and rules for alarms see it. */
+static void raise_alarm(struct sink_table *table, struct decision *alarm, uint64_t now_ms)
 {
-        struct sink_table *table = losing->table;
-        struct decision alarm = { .event = DECISION_EVENT_ALARM, .alarm = "records-lost", .time_us = clock_wall_us() };
+        alarm->event = DECISION_EVENT_ALARM;
+        alarm->time_us = clock_wall_us();
+        sink_table_deliver(table, alarm, now_ms);
+}
+
+static void say_lost(struct slot *slot, uint64_t lost, uint64_t now_ms)
+{
+        struct decision alarm = { .alarm = "records-lost" };
 
         snprintf(alarm.hint, sizeof(alarm.hint), "%" PRIu64 " records for %.190s were lost", lost,
-                 sink_name(losing->sink));
-        losing->loss = (struct loss){ .told = losing->loss.told + lost, .next_ms = now_ms + LOSS_ALARM_MS };
-        for (size_t i = 0; i < table->count; i++)
-                table->slots[i].loss.alarms++;
-        sink_table_deliver(table, &alarm, now_ms);
+                 sink_name(slot->sink));
+        slot->loss = (struct loss){ .told = slot->loss.told + lost, .next_ms = now_ms + LOSS_ALARM_MS };
+        for (size_t i = 0; i < slot->table->count; i++)
+                slot->table->slots[i].loss.alarms++;
+        raise_alarm(slot->table, &alarm, now_ms);
+}
+
+static void watch_spool(struct slot *slot, uint64_t now_ms)
+{
+        struct decision alarm = { .alarm = "spool-nearly-full" };
+        unsigned percent = sink_output_figures(slot->sink).spool_used_percent;
+
+        if (percent < SPOOL_CALM_PERCENT)
+                slot->spool_told = false;
+        if (percent < SPOOL_ALARM_PERCENT || slot->spool_told)
+                return;
+        slot->spool_told = true;
+        snprintf(alarm.hint, sizeof(alarm.hint),
+                 "%u %% of the spool of %.180s are used; when it is full, records are lost", percent,
+                 sink_name(slot->sink));
+        raise_alarm(slot->table, &alarm, now_ms);
 }
 
 void sink_table_run_timers(struct sink_table *table, uint64_t now_ms)
@@ -206,6 +232,7 @@ void sink_table_run_timers(struct sink_table *table, uint64_t now_ms)
                         denial_window_flush(slot->window, now_ms);
                 if (lost > 0 && now_ms >= slot->loss.next_ms)
                         say_lost(slot, lost, now_ms);
+                watch_spool(slot, now_ms);
         }
 }
 

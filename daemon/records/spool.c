@@ -282,12 +282,17 @@ int spool_flush(struct spool *spool)
         return 0;
 }
 
-static bool is_full(struct spool *spool, size_t more)
+static uint64_t flushed_bytes(struct spool *spool)
 {
         pthread_mutex_lock(&spool->lock);
-        uint64_t used = spool->total_bytes + spool->buffered;
+        uint64_t bytes = spool->total_bytes;
         pthread_mutex_unlock(&spool->lock);
-        return used + more > spool->max_bytes;
+        return bytes;
+}
+
+static bool is_full(struct spool *spool, size_t more)
+{
+        return flushed_bytes(spool) + spool->buffered + more > spool->max_bytes;
 }
 
 int spool_append(struct spool *spool, const char *record, size_t length)
@@ -501,6 +506,11 @@ uint64_t spool_waiting_bytes(struct spool *spool)
         uint64_t waiting = end > spool->position.committed ? end - spool->position.committed : 0;
         pthread_mutex_unlock(&spool->lock);
         return waiting;
+}
+
+unsigned spool_used_percent(struct spool *spool)
+{
+        return (unsigned)(flushed_bytes(spool) * 100 / spool->max_bytes);
 }
 
 uint64_t spool_waiting_records(struct spool *spool)

@@ -56,7 +56,7 @@ uint64_t sink_written(const struct sink *sink);
 uint64_t sink_lost(const struct sink *sink);
 uint64_t sink_queued(const struct sink *sink); /* waiting to be written */
 
-/* What the output tells of itself; for the thread that made the sink, before sink_stop. */
+/* What the output tells of itself; before sink_stop. */
 struct sink_output_figures sink_output_figures(const struct sink *sink);
 
 /* Nothing is pushed any more: the thread writes what is queued and ends, by deadline_ms (clock_monotonic_ms). */

@@ -1,6 +1,6 @@
 /*
- * What a sink writes to: one type for each kind, behind the same few calls, for the sink's thread alone but for the last two,
- * which are for the thread that made the sink.
+ * What a sink writes to: one type for each kind, behind the same few calls, for the sink's thread alone but for the last two:
+ * set_target is for the thread that made the sink, figures for any.
  */
 #pragma once
 
@@ -11,8 +11,9 @@
 struct syslog_target;
 
 struct sink_output_figures {
-        uint64_t spooled_bytes; /* waiting to be sent */
-        uint64_t connections;   /* made so far */
+        uint64_t spooled_bytes;      /* waiting to be sent */
+        uint64_t connections;        /* made so far */
+        unsigned spool_used_percent; /* of a spool on disk, otherwise 0; at 100 records begin to wait in the queue */
 };
 
 struct sink_output_type {

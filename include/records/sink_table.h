@@ -42,8 +42,8 @@ void sink_table_deliver_lost(struct sink_table *table, const struct record_ring_
 void sink_table_wake(struct sink_table *table);
 
 /*
- * Gives out what is due: summaries whose window is over, and an alarm for each sink that lost records, at once and then
- * once a minute.
+ * Gives out what is due: summaries whose window is over, an alarm for each sink that lost records, at once and then once a
+ * minute, and one for each whose spool is nearly full.
  */
 void sink_table_run_timers(struct sink_table *table, uint64_t now_ms);
 

@@ -79,6 +79,9 @@ bool spool_is_read(struct spool *spool);
 /* Flushed and not committed: bytes with their headers. */
 uint64_t spool_waiting_bytes(struct spool *spool);
 
+/* How much of max_bytes is taken, in percent: by what waits, and by what is kept for a while after it was sent. */
+unsigned spool_used_percent(struct spool *spool);
+
 /* Records flushed by this process and not committed. */
 uint64_t spool_waiting_records(struct spool *spool);
 

@@ -179,11 +179,14 @@ def test_an_orderly_restart_sends_nothing_twice(start_daemon, lab, spool):
 
 
 def test_a_full_spool_loses_the_newest_and_says_so(start_daemon, lab, spool):
-    """Records wait, then are lost and counted: lost explains every gap in seq, and an alarm is raised."""
+    """Records wait, then are lost and counted: lost explains every gap in seq, and an alarm is raised, one also before it is full."""
     daemon = start_daemon(with_sinks(tls_sink(lab, events=["deny"], spool=str(spool), spool_max="16MiB", queue=2048)))
     send(lab, 40000)
     daemon.wait_record(reason="records-lost", timeout=30)
     daemon.wait_log("its spool is full")
+    alarms = [record for record in daemon.records() if record["event"] == "alarm"]
+    assert [record["reason"] for record in alarms[:2]] == ["spool-nearly-full", "records-lost"]
+    assert re.fullmatch(r"(8\d|9\d) % of the spool of .* are used; when it is full, records are lost", alarms[0]["hint"])
     settled(daemon, 40000)
     assert spooled(spool) <= 16 << 20
     with Rsyslog(lab) as receiver:

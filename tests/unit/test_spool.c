@@ -104,11 +104,13 @@ static void a_full_spool_takes_no_more_until_something_is_sent(void **state)
                 unsigned count = 0;
                 int r;
 
+                assert_int_equal(spool_used_percent(spool), 0);
                 while ((r = append(spool, count, 1000)) == 0)
                         count++;
                 assert_int_equal(r, -EDQUOT);
-                assert_in_range(count, 4 * MIB / 1100, 4 * MIB / 1000);
                 assert_int_equal(spool_flush(spool), 0);
+                assert_in_range(spool_used_percent(spool), 99, 100);
+                assert_in_range(count, 4 * MIB / 1100, 4 * MIB / 1000);
                 for (unsigned i = 0; i < count; i++)
                         assert_int_equal(next_number(spool), i);
                 spool_commit(spool);
