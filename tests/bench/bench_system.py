@@ -1,6 +1,6 @@
 """The daemon beside other proxies of the distribution, in the same run: README.md says what the figures mean.
 
-    bench_system.py [--rounds N] [--program FILE] [rate] [memory] [throughput] [denials] [syscalls] [dns]
+    bench_system.py [--rounds N] [--program FILE] [rate] [memory] [throughput] [denials] [records] [syscalls] [dns]
 
     client 10.9.0.2 ── veth ── 10.9.0.1 proxies, DNS server and origin (127.0.0.2, 127.0.0.3)
 """
@@ -28,7 +28,10 @@ BY_NAME = (peers.AksegressdTransparent, peers.Haproxy, peers.Nginx, peers.Snipro
 TUNNELS = 4000           # of one measurement of rate
 CONCURRENT = 50
 HELD = (2000, 6000)
-PARTS = ("rate", "memory", "throughput", "denials", "syscalls", "dns")
+PARTS = ("rate", "memory", "throughput", "denials", "records", "syscalls", "dns")
+SINKS = (peers.NothingRecorded, peers.AllInFile, peers.Stalled, peers.StalledServer)
+STORMS = (peers.DenialsUnrecorded, peers.Summarized, peers.EachDenial)
+STORMING = "10.9.0.3"    # another client than the one that is measured
 DNS_PEERS = (peers.AksegressdDns, peers.Unbound)
 DNS_NAMES = 1000         # asked for in turn; they fit every cache
 
@@ -78,6 +81,7 @@ address add {peers.ADDRESS}/24 dev client0""")
         self.client.batch(f"""
 link set eth0 up
 address add 10.9.0.2/24 dev eth0
+address add {STORMING}/24 dev eth0
 route add default via {peers.ADDRESS}""")
         self._start_dns()
         self.start("origin", self.proxies.command(self.build / "tests/bench/origin_tunnels",
@@ -267,6 +271,39 @@ def bench_denials(network, arguments):
         recorded = sum(peers.DENIED in line for line in records)
     print(f"  aksegressd recorded {recorded} of {TUNNELS * arguments.rounds}")
     stop(running)
+
+
+def alone(network, classes, arguments, measure):
+    """measure(peer) of each class in turn, each time in a fresh process with nothing else beside it."""
+    def fresh(peer):
+        peer.start()
+        network.load(peer, "short.bench.test", "--total", 6000, "--concurrent", CONCURRENT)  # caches, heaps and queues fill
+        try:
+            return measure(peer)
+        finally:
+            peer.stop()
+    return in_turn([each(network, arguments.program) for each in classes], arguments.rounds, fresh)
+
+
+def beside_storm(network, peer):
+    """Tunnels of one client while another is refused without a pause."""
+    argv = network.load_argv(peer, peers.DENIED, "--refused", "--from", STORMING, "--total", 1000000, "--seconds", 60)
+    with subprocess.Popen([str(item) for item in argv], stdout=subprocess.DEVNULL, preexec_fn=lab.die_with_parent) as storm:
+        before = peer.memory_bytes()
+        result = check(network.load(peer, "short.bench.test", "--total", TUNNELS, "--concurrent", 5), peer)
+        grown = peer.memory_bytes() - before
+        storm.terminate()
+    return {**result, "grown": grown}
+
+
+def bench_records(network, arguments):
+    results = alone(network, SINKS, arguments, lambda peer: check(network.load(
+        peer, "short.bench.test", "--total", TUNNELS, "--concurrent", 5), peer))
+    table(f"Tunnels by CONNECT, by what becomes of their records: {TUNNELS} of each round, 5 at a time", RATE_COLUMNS, results)
+    results = alone(network, STORMS, arguments, lambda peer: beside_storm(network, peer))
+    columns = {**RATE_COLUMNS, "MiB grown": ("{:.1f}", lambda s: round(s["grown"] / 1048576, 1) + 0.0)}
+    del columns["CPU us/connection"]  # most of it is the storm's
+    table("The same beside a storm of denials of another client", columns, results)
 
 
 def is_traced(status):

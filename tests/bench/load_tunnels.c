@@ -2,7 +2,7 @@
  * Load for a proxy: opens tunnels to an origin (origin_tunnels), sends a ClientHello, waits for the answer, and prints
  * one line of JSON. It ends after --total tunnels or --seconds, whichever is first.
  *
- *   load_tunnels --to ADDRESS:PORT --name NAME [--connect] [--concurrent N] [--total N] [--seconds N] [--hold | --bulk |
+ *   load_tunnels --to ADDRESS:PORT --name NAME [--from ADDRESS] [--connect] [--concurrent N] [--total N] [--seconds N] [--hold | --bulk |
  *                --refused]
  *
  * --connect   ask a proxy with CONNECT first
@@ -10,6 +10,7 @@
  * --bulk      read for --seconds what the origin writes
  * --refused   the proxy is to refuse: anything but the origin's answer will do
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
@@ -52,6 +53,7 @@ struct tunnel {
 
 struct load {
         struct sockaddr_in to;
+        struct sockaddr_in from; /* sin_family 0: whichever the kernel takes */
         const char *name;
         bool connect;
         enum mode mode;
@@ -81,6 +83,9 @@ static void begin_tunnel(struct load *load)
         if (tunnel->fd == -1)
                 tunnels_die("socket");
         (void)setsockopt(tunnel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* Only costs latency. */
+        if (load->from.sin_family == AF_INET &&
+            bind(tunnel->fd, (struct sockaddr *)&load->from, sizeof(load->from)) == -1)
+                tunnels_die("bind");
         tunnel->started_us = tunnels_now_us();
         load->begun++;
         load->open++;
@@ -235,6 +240,7 @@ static void read_options(struct load *load, int argc, char **argv)
         static const struct option options[] = {
                 { "to", required_argument, NULL, 't' },
                 { "name", required_argument, NULL, 'n' },
+                { "from", required_argument, NULL, 'f' },
                 { "connect", no_argument, NULL, 'c' },
                 { "hold", no_argument, NULL, 'h' },
                 { "bulk", no_argument, NULL, 'b' },
@@ -251,6 +257,8 @@ static void read_options(struct load *load, int argc, char **argv)
                         load->to = tunnels_endpoint(optarg);
                 else if (option == 'n')
                         load->name = optarg;
+                else if (option == 'f' && inet_pton(AF_INET, optarg, &load->from.sin_addr) == 1)
+                        load->from.sin_family = AF_INET;
                 else if (option == 'c')
                         load->connect = true;
                 else if (option == 'h')

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pathlib
+import shutil
+import socket
 import subprocess
 import time
 
@@ -119,9 +121,88 @@ clusters:
     allow: ["https *.{ALLOWED_ZONE}:443"]
     private_destinations: [127.0.0.0/8]
 resolver: {{ servers: [127.0.0.1] }}
-logging: [{{ sink: file, path: {self.directory}/decisions.json, format: json, events: [deny], summarize: off }}]
+logging: [{self.logging()}]
 """)
         return [self.program, "--config", path]
+
+    def logging(self):
+        """The one sink."""
+        return self.file("deny")
+
+    def file(self, events, path="decisions.json", summarize="off"):
+        return (f"{{ sink: file, path: {self.directory}/{path}, format: json, events: [{events}], summarize: {summarize}, "
+                "queue: 4096 }")
+
+
+class NothingRecorded(Aksegressd):
+    """Allowed tunnels leave no record."""
+
+    name = "nothing recorded"
+
+    def logging(self):
+        return self.file("deny")
+
+
+class AllInFile(Aksegressd):
+    name = "a file takes all"
+
+    def logging(self):
+        return self.file("deny, allow")
+
+
+class Stalled(Aksegressd):
+    """The sink's queue is full before the measurement, and stays so: every record is lost."""
+
+    name = "a pipe that nobody reads"
+
+    def logging(self):
+        pipe = self.directory / "pipe"
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+        self.reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        return self.file("deny, allow", "pipe")
+
+    def stop(self):
+        super().stop()
+        os.close(self.reader)
+
+
+class StalledServer(Aksegressd):
+    """The server takes connections and reads nothing; records wait in a spool on disk."""
+
+    name = "a server that stalls"
+
+    def logging(self):
+        with self.network.proxies.entered():
+            self.server = socket.create_server(("127.0.0.1", 0))
+        port = self.server.getsockname()[1]
+        return (f"{{ sink: syslog, transport: tcp, address: 127.0.0.1:{port}, events: [deny, allow], summarize: off, "
+                f"spool: {self.directory}/spool }}")
+
+    def stop(self):
+        super().stop()
+        self.server.close()
+        shutil.rmtree(self.directory / "spool")
+
+
+class Summarized(Aksegressd):
+    """As shipped: denials of one kind are summed up."""
+
+    name = "denials summed up"
+
+    def logging(self):
+        return self.file("deny", summarize="10s")
+
+
+class DenialsUnrecorded(Aksegressd):
+    name = "denials not recorded"
+
+    def logging(self):
+        return self.file("allow")
+
+
+class EachDenial(Aksegressd):
+    name = "each denial recorded"
 
 
 class AksegressdTransparent(Aksegressd):
