@@ -40,6 +40,7 @@ LIBRARY := $(BUILD)/libaksegress.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 LOADS := $(addprefix $(BUILD)/tests/bench/,load_tunnels origin_tunnels)
+SYSTEM_PROGRAMS := $(patsubst tests/system/%.c,$(BUILD)/tests/system/%,$(wildcard tests/system/*.c))
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAMS := $(if $(wildcard daemon/process/main.c),$(BUILD)/aksegressd) $(if $(wildcard ctl/*.c),$(BUILD)/aksegressctl)
 
@@ -49,7 +50,7 @@ Q := @
 say = @printf '  %-4s %s\n' $(1) $@
 endif
 
-.PHONY: all unit clean deps help demo check check-long lint system fuzz fuzz-programs asan tsan bench bench-programs install uninstall
+.PHONY: all unit clean deps help demo check check-long lint system fuzz fuzz-programs asan tsan bench bench-programs system-programs install uninstall
 all: $(LIBRARY) $(PROGRAMS)
 
 $(LIBRARY): $(OBJECTS)
@@ -74,7 +75,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(LIBRARY)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(ALL_LDFLAGS) $(LDLIBS) $(TEST_LDLIBS)
 
-$(BUILD)/tests/bench/%: tests/bench/%.c $(LIBRARY)
+$(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(ALL_LDFLAGS) $(LDLIBS)
@@ -111,7 +112,7 @@ unit: $(UNIT_TESTS)
 	@set -e; for test in $(UNIT_TESTS); do $$test; done
 
 # system: the daemon in the lab, by real clients.  make system TESTS='test_snat.py -k spill'
-system: all
+system: all system-programs
 	@BUILD=$(BUILD) $(PYTHON) -B -m pytest -p no:cacheprovider -q --rootdir tests/system $(addprefix tests/system/,$(TESTS))
 
 # lint: layers, owners of libraries, documents, format, cppcheck, shellcheck, lengths.
@@ -124,6 +125,8 @@ fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) bash tests/fuzz.sh build-fuzz
 
 fuzz-programs: $(FUZZ_TARGETS)
+
+system-programs: $(SYSTEM_PROGRAMS)
 
 # asan, tsan: unit and system tests with ASan+UBSan, with TSan.
 asan:

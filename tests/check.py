@@ -57,11 +57,11 @@ def build_of(*step):
 def short_groups():
     fuzz_seconds = os.environ.get("FUZZ_SECONDS", "10")
     return [
-        {"build with gcc": build_of(*make("all", "bench-programs"))},
+        {"build with gcc": build_of(*make("all", "bench-programs", "system-programs"))},
         {"unit tests": (make("unit"), {}), "lint": (make("lint"), {}),
          "allowlists against the table": (pytest(*sorted(map(str, (ROOT / "tests/lint").glob("test_*.py")))), {})},
         {"build with clang": build_of(*make("all", CC="clang", BUILD="build-clang"))},
-        {"build with ASan and UBSan": build_of(*make("all", BUILD="build-asan", SANITIZE=ASAN))},
+        {"build with ASan and UBSan": build_of(*make("all", "system-programs", BUILD="build-asan", SANITIZE=ASAN))},
         {"unit tests with ASan and UBSan": (make("unit", BUILD="build-asan", SANITIZE=ASAN), {})},
         {"system tests": system("build"), "system tests with ASan and UBSan": system("build-asan")},
         {f"fuzzing, {fuzz_seconds} s each": (make("fuzz", FUZZ_SECONDS=fuzz_seconds), {})},
@@ -71,7 +71,7 @@ def short_groups():
 def long_groups():
     return [
         *short_groups(),
-        {"build with TSan": build_of(*make("all", BUILD="build-tsan", SANITIZE=TSAN))},
+        {"build with TSan": build_of(*make("all", "system-programs", BUILD="build-tsan", SANITIZE=TSAN))},
         {"unit tests with TSan": (make("unit", BUILD="build-tsan", SANITIZE=TSAN), {})},
         {"system tests with TSan": system("build-tsan")},
         {"soak and kills": (pytest("--rootdir", "tests/system", "tests/system/test_soak.py"), {"BUILD": "build", "SOAK": "1"})},

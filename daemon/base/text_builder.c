@@ -94,6 +94,21 @@ static uint32_t controlling(const uint8_t bytes[UTF8_MAX_LENGTH])
         return 0;
 }
 
+/*
+ * Whether a sequence is a code point that is never to be a character (Unicode 23.7), which journald takes for binary data:
+ *   U+FDD0 to U+FDEF             ef b7 90 to ef b7 af
+ *   U+FFFE, U+FFFF               ef bf be, ef bf bf, and the last two of every other plane
+ */
+static bool is_noncharacter(const uint8_t bytes[UTF8_MAX_LENGTH], size_t length)
+{
+        const uint8_t *end = bytes + length - 2; /* its last two bytes */
+
+        if (length == 3 && bytes[0] == 0xef && bytes[1] == 0xb7 && bytes[2] >= 0x90 && bytes[2] <= 0xaf)
+                return true;
+        bool ends_plane = (length == 3 && bytes[0] == 0xef) || (length == 4 && (bytes[1] & 0x0f) == 0x0f);
+        return ends_plane && end[0] == 0xbf && end[1] >= 0xbe;
+}
+
 /* One character that is not a plain byte: returns how many bytes of the text it took. */
 static size_t put_sequence(struct text_builder *builder, const uint8_t bytes[UTF8_MAX_LENGTH],
                            text_builder_escape_fn escape)
@@ -107,6 +122,8 @@ static size_t put_sequence(struct text_builder *builder, const uint8_t bytes[UTF
         }
         if (control != 0)
                 escape(builder, control);
+        else if (is_noncharacter(bytes, length))
+                text_builder_replacement(builder);
         else
                 text_builder_bytes(builder, bytes, length);
         return length;

@@ -63,10 +63,10 @@ void text_builder_number(struct text_builder *builder, uint64_t number);
 typedef void (*text_builder_escape_fn)(struct text_builder *builder, uint32_t character);
 
 /*
- * Valid UTF-8 whatever the text holds: bytes that are not UTF-8 become U+FFFD. Through escape go the bytes of specials,
- * all of them ASCII, and what controls instead of being seen: U+0000 to U+001F, U+007F to U+009F (which begin escape
- * sequences of terminals as well), U+2028 and U+2029 (which end a line for many who read lines), and U+202A to U+202E
- * and U+2066 to U+2069 (which change the order in which a line is displayed).
+ * Valid UTF-8 whatever the text holds: bytes that are not UTF-8, and code points that are no characters, become U+FFFD.
+ * Through escape go the bytes of specials, all of them ASCII, and what controls instead of being seen: U+0000 to U+001F,
+ * U+007F to U+009F (which begin escape sequences of terminals as well), U+2028 and U+2029 (which end a line for many who
+ * read lines), and U+202A to U+202E and U+2066 to U+2069 (which change the order in which a line is displayed).
  */
 void text_builder_escaped(struct text_builder *builder, const char *text, size_t length, const char *specials,
                           text_builder_escape_fn escape);

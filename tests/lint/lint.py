@@ -42,7 +42,8 @@ def files(*patterns):
 
 
 def c_files():
-    return files("daemon/**/*.[ch]", "include/**/*.h", "ctl/**/*.[ch]", "tests/unit/*.[ch]", "tests/fuzz/*.[ch]", "tests/bench/*.[ch]")
+    return files("daemon/**/*.[ch]", "include/**/*.h", "ctl/**/*.[ch]", "tests/unit/*.[ch]", "tests/fuzz/*.[ch]", "tests/bench/*.[ch]",
+                 "tests/system/*.c")
 
 
 def shell_files():

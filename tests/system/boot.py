@@ -24,6 +24,7 @@ from lab import Process, alive, wait_for
 
 CACHE = pathlib.Path("/var/cache/aksegressd-tests")
 UNIT = "aksegressd.service"
+CONNECTION_RECORD = "a254a7c35b9c43a1aa7a5711426403d0"  # as docs/decision-log.md and scripts have it
 RECORDS = "/var/log/aksegressd/decisions.json"
 SYSCTL_FILE = ROOT / "conf/sysctl.d/60-aksegressd.conf"
 # The unit needs kill(1); nftables brings the service that flushes everyone's rules. Libraries are added to these.
@@ -246,6 +247,10 @@ class Machine:
     def path(self, inside):
         """A path of the machine as the test sees it."""
         return self.root / str(inside).lstrip("/")
+
+    def records(self, *paths):
+        """The JSON records of files inside."""
+        return [json.loads(line) for path in paths for line in self.path(path).read_text().splitlines()]
 
     def write_config(self, text=None):
         """Writes self.config, or a text, as the configuration; returns its path inside."""

@@ -7,12 +7,11 @@ import time
 
 import pytest
 
-from boot import JOURNAL_BURST, RECORDS, UNIT, shipped_sysctls
+from boot import CONNECTION_RECORD, JOURNAL_BURST, RECORDS, UNIT, shipped_sysctls
 from clients import Client, alert, hello, http_response, read_all, refused_alert
 from lab import POOL_V4, wait_for
 from network_origins import ECHO, UdpClient, UdpEcho
 
-CONNECTION_RECORD = "a254a7c35b9c43a1aa7a5711426403d0"  # as docs/decision-log.md and scripts have it
 ALLOWED = "first.allowed.example"
 REFUSED = "example.com"
 STORM = 6 * JOURNAL_BURST + 1000

@@ -49,10 +49,6 @@ def refuse(machine, client, count):
         assert refused_alert(client.connect("example.com"), hello("example.com")) == "unrecognized_name"
 
 
-def records_of(machine, *paths):
-    return [json.loads(line) for path in paths for line in machine.path(path).read_text().splitlines()]
-
-
 def received(receiver):
     """The JSON texts of the messages, without those that came twice."""
     texts = dict.fromkeys(text for _, _, text in receiver.messages())
@@ -88,15 +84,15 @@ def test_records_of_a_file_arrive_though_it_is_rotated_while_the_server_is_away(
         assert (header["pri"], header["app"]) == (133, "aksegressd")
         receiver.stop()
         known = 5 + refuse_until_suspended(machine, client)
-        wait_for(lambda: len(records_of(machine, RECORDS)) == known, "records in the file")
+        wait_for(lambda: len(machine.records(RECORDS)) == known, "records in the file")
         mark = machine.mark()
         machine.run("logrotate", "--force", "/etc/logrotate.d/aksegressd")
         machine.wait_message("record files reopened", mark)
         refuse(machine, client, 5)
-        wait_for(lambda: len(records_of(machine, RECORDS)) == 5, "records in the new file")
+        wait_for(lambda: len(machine.records(RECORDS)) == 5, "records in the new file")
         receiver.start()
-        wait_for(lambda: records_of(machine, RECORDS)[-1] in received(receiver), "what was queued", 30)
-        written = records_of(machine, f"{RECORDS}.1", RECORDS)
+        wait_for(lambda: machine.records(RECORDS)[-1] in received(receiver), "what was queued", 30)
+        written = machine.records(f"{RECORDS}.1", RECORDS)
         assert [record for record in received(receiver) if not 5 <= written.index(record) < known] == written[:5] + written[known:]
 
 
@@ -173,8 +169,8 @@ def test_cef_arrives_where_the_azure_monitor_agent_listens(machine, client, lab,
     refuse(machine, client, 4)
     with Agent(lab) as agent:
         lines |= agent.read_to(known + 4)
-    wait_for(lambda: len(records_of(machine, RECORDS)) == known + 4, "records in the file")
-    written, seen = records_of(machine, RECORDS), []
+    wait_for(lambda: len(machine.records(RECORDS)) == known + 4, "records in the file")
+    written, seen = machine.records(RECORDS), []
     for line in lines:
         match = re.fullmatch(r"<133>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d (\S+) (CEF:0\|aksegressd\|aksegressd\|.*)", line)
         assert match and match[1] == machine.run("hostname").stdout.strip(), line
