@@ -1,7 +1,7 @@
 /*
  * What a record costs: nanoseconds in the thread that pushes it, microseconds of CPU behind that for each format, what it
- * costs instead to count a denial that repeats itself (one kind, as many as the table holds, and one more than that),
- * records per second into a file, and memory.
+ * costs instead to count a denial that repeats itself (one kind, as many as the table holds, and one more than that), and
+ * memory. What the sinks cost is in bench_sinks.
  */
 #include <poll.h>
 #include <stdint.h>
@@ -17,12 +17,12 @@
 #include "records/record_ring.h"
 #include "records/record_writer.h"
 #include "records/sink_queue.h"
+#include "typical_decision.h"
 
 #define ROUNDS 200000
 #define WAKE_UPS 200
 #define WAKE_UP_PAUSE_MS 5 /* longer than the record thread stays awake */
-#define FILE_RECORDS 400000
-#define FILE_BURST 2048 /* half a ring, so that nothing is lost */
+#define BURST 2048         /* half a ring, so that nothing is lost */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -30,41 +30,6 @@ static uint64_t clock_ns(clockid_t clock)
 
         clock_gettime(clock, &now);
         return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void set_endpoint(struct net_endpoint *endpoint, const char *text)
-{
-        if (net_endpoint_parse(text, 0, endpoint) < 0)
-                abort();
-}
-
-static struct decision typical_decision(void)
-{
-        struct decision decision = {
-                .event = DECISION_EVENT_CONNECTION,
-                .action = POLICY_ALLOW,
-                .reason = REASON_COMPLETED,
-                .listener = DECISION_LISTENER_TRANSPARENT,
-                .protocol = DECISION_PROTOCOL_HTTPS,
-                .time_us = 1719830096000123,
-                .duration_ms = 1002,
-                .bytes_out = 517,
-                .bytes_in = 123456,
-                .cluster = "prod-weu",
-                .feature = "core",
-                .rule = "core.allow:12",
-                .connection_id = "c0ffee0123456789",
-                .alpn = "h2,http/1.1",
-                .has_tls = true,
-        };
-
-        set_endpoint(&decision.client, "10.1.0.4:40222");
-        set_endpoint(&decision.original, "150.171.69.10:443");
-        set_endpoint(&decision.destination, "150.171.69.10:443");
-        set_endpoint(&decision.snat, "10.0.1.10:31024");
-        if (fqdn_from_text("mcr.microsoft.com", &decision.fqdn) < 0)
-                abort();
-        return decision;
 }
 
 /* The body, which is written once for all sinks of a style, and the stamp that each sink puts into it. */
@@ -165,16 +130,6 @@ static struct record_writer *start_writer(char *path)
         return writer;
 }
 
-static void wait_until_written(const struct record_writer *writer, uint64_t count)
-{
-        for (;;) {
-                struct record_writer_sink figures = record_writer_sink(writer, 0);
-                if (figures.written + figures.lost >= count)
-                        return;
-                (void)poll(NULL, 0, 1);
-        }
-}
-
 /* The dearest push: the record thread sleeps, and each decision wakes it. */
 static void bench_wake_up(const struct decision *decision, char *path)
 {
@@ -191,31 +146,16 @@ static void bench_wake_up(const struct decision *decision, char *path)
         record_writer_free(writer);
 }
 
-/* As a worker sees it: CPU time of this thread, wake-ups included. The whole process' time shows what follows behind. */
-static void bench_file(const struct decision *decision, char *path)
+/* As a worker sees it while many records come: CPU time of this thread, wake-ups included. */
+static void bench_burst(const struct decision *decision, char *path)
 {
         struct record_writer *writer = start_writer(path);
-        uint64_t process_before = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-        uint64_t before = clock_ns(CLOCK_MONOTONIC);
-        uint64_t pushing = 0;
-        uint64_t pushed = 0;
+        uint64_t before = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
-        while (pushed < FILE_RECORDS) {
-                uint64_t burst = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-                for (unsigned i = 0; i < FILE_BURST; i++)
-                        record_writer_push(writer, 0, decision);
-                pushing += clock_ns(CLOCK_THREAD_CPUTIME_ID) - burst;
-                pushed += FILE_BURST;
-                /* Not until it is written: one burst waits in the ring while the one before is formatted. */
-                wait_until_written(writer, pushed - FILE_BURST);
-        }
-        wait_until_written(writer, pushed);
-        uint64_t spent = clock_ns(CLOCK_MONOTONIC) - before;
-        uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - process_before;
-        printf("push, to a file     %6.1f ns of the pushing thread's CPU\n", (double)pushing / (double)pushed);
-        printf("file                %6.2f us of CPU a record, all threads; %.0f records/s; %llu lost\n",
-               (double)cpu / (double)pushed / 1000, (double)pushed * 1e9 / (double)spent,
-               (unsigned long long)record_writer_lost(writer));
+        for (unsigned i = 0; i < BURST; i++)
+                record_writer_push(writer, 0, decision);
+        printf("push, one of a burst%6.1f ns of the pushing thread's CPU\n",
+               (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - before) / BURST);
         record_writer_free(writer);
         unlink(path);
 }
@@ -241,7 +181,7 @@ int main(void)
         bench_denial_window("4096 kinds", DENIAL_WINDOW_DEFAULT_KINDS);
         bench_denial_window("full table", DENIAL_WINDOW_DEFAULT_KINDS + 1);
         bench_wake_up(&decision, path);
-        bench_file(&decision, path);
+        bench_burst(&decision, path);
         getrusage(RUSAGE_SELF, &usage);
         printf("memory              at most %.1f MB a producer, %u MB a sink; this process took %.1f MB\n",
                (double)RECORD_RING_DEFAULT_SIZE * (sizeof(decision) + sizeof(struct record_ring_lost)) / 1e6,

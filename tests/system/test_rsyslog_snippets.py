@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from boot import RECORDS, UNIT
+from boot import CONNECTION_RECORD, RECORDS, UNIT
 from clients import hello, refused_alert
 from lab import wait_for
 from receivers import ADDRESS, NAME, Rsyslog, make_certificate
@@ -101,14 +101,16 @@ def test_the_journal_arrives_without_what_others_log(machine, client, lab, rsysl
     restart_without_summaries(machine)
 
     def written():
-        return [entry for entry in machine.journal() if "AKSEGRESS_EVENT" in entry]
+        machine.run("journalctl", "--sync")
+        output = machine.run("journalctl", "--all", "--output=json", f"MESSAGE_ID={CONNECTION_RECORD}").stdout
+        return [json.loads(line) for line in output.splitlines()]
 
     with Rsyslog(lab) as receiver:
         rsyslog("aksegressd-journal.conf")
         machine.run("logger", ELSEWHERE)
         known = len(written()) + 3
         refuse(machine, client, 3)
-        wait_for(lambda: len(records_in(receiver)) == known, "records at the server")
+        wait_for(lambda: len(records_in(receiver)) == known, "records at the server", 30)
         receiver.stop()
         unsure = refuse_until_suspended(machine, client)
         refuse(machine, client, 3)
