@@ -6,6 +6,7 @@ check.py long     what `make check-long` does
 Steps of one group run beside each other. Each keeps its whole output in build/check/; what fails is shown.
 """
 
+import collections
 import os
 import pathlib
 import re
@@ -32,6 +33,7 @@ COUNTS = (
     (re.compile(r"^\d+ (?:lint checks|fuzz targets) passed, (\d+) failed$", re.M), -1),
 )
 
+SKIPPED = re.compile(r"^SKIPPED \[(\d+)\] \S+: (.*)$", re.M)
 # Where a log begins to say what is wrong: pytest, cmocka, sanitizers.
 TROUBLE = re.compile(r"=+ (FAILURES|ERRORS) =+|\[  ERROR   \]|==\d+==ERROR: |.*: runtime error: ")
 
@@ -111,8 +113,10 @@ class Step:
         if status != 0 and failed == 0:
             failed = 1
         print(f"{'ok    ' if failed == 0 else 'FAILED'} {self.name}: {passed} passed, {failed} failed, {seconds:.0f} s", flush=True)
-        skipped = [line for line in text.splitlines() if line.startswith("SKIPPED")]
-        print("".join(f"       {line}\n" for line in skipped), end="", flush=True)
+        skipped = collections.Counter()
+        for number, reason in SKIPPED.findall(text):
+            skipped[reason] += int(number)
+        print("".join(f"       {number} skipped: {reason}\n" for reason, number in skipped.items()), end="", flush=True)
         if failed:
             print(f"------ {self.log.relative_to(ROOT)}, in part")
             print("\n".join(excerpt(text.splitlines())))
