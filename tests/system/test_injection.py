@@ -83,6 +83,7 @@ def test_receivers_read_back_every_byte(lab):
         for name in ("records", "json", "cef"):
             wait_for(lambda name=name: len(receiver.whole_lines(name)) == len(records), f"{name} at rsyslog")
         check_same(receiver.records(), records)
+        assert not any(re.search(HIDDEN, text) for _, _, text in receiver.messages())
         assert [{**parsed, "seq": 0, "instance": 0} for _, parsed, _ in receiver.messages("json")] == \
             [{**record, "seq": 0, "instance": 0} for record in records]
         for (_, _, text), record in zip(receiver.messages("cef"), records):
@@ -114,5 +115,7 @@ def test_journald_reads_back_every_byte(machine, lab):
     records = machine.records("/var/log/feed.json")
     check_reference(records)
     found = machine.run("journalctl", "--no-pager", "--all", "--output=json", f"MESSAGE_ID={CONNECTION_RECORD}", "AKSEGRESS_CLIENT_IP=10.1.0.4").stdout
-    check_same([{name.removeprefix("AKSEGRESS_").lower(): value for name, value in json.loads(line).items() if name.startswith("AKSEGRESS_")}
-                for line in found.splitlines()], records)
+    entries = [json.loads(line) for line in found.splitlines()]
+    check_same([{name.removeprefix("AKSEGRESS_").lower(): value for name, value in entry.items() if name.startswith("AKSEGRESS_")}
+                for entry in entries], records)
+    assert not any(re.search(HIDDEN, entry["MESSAGE"]) for entry in entries)
