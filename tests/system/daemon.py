@@ -120,16 +120,16 @@ class Daemon:
         return found
 
     def use_up_descriptors(self):
-        """Lowers its soft limit of descriptors to what is open: it gets no more."""
+        """Lowers its soft limit of descriptors to what is open: it gets no more. What is open for a moment does not count: after a
+        start the daemon looks at its table a few times."""
+        seen = []
+
+        def stays():
+            seen.append(set(self.descriptors()))
+            return len(seen) >= 30 and all(held == seen[-1] for held in seen[-30:])
+        wait_for(stays, "descriptors that stay")
         self.old_limit = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
-        limit = None
-        while True:
-            held = self.descriptors()
-            free = next(number for number in range(len(held) + 1) if number not in held)
-            if free == limit:
-                return
-            limit = free  # what was open for a moment may be closed by now: look again
-            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (limit, self.old_limit[1]))
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (max(seen[-1]) + 1, self.old_limit[1]))
 
     def restore_descriptors(self):
         resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, self.old_limit)
