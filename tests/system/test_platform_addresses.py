@@ -76,7 +76,7 @@ def test_steered_connections_lead_to_no_platform_address(platform, client, lab):
             with contextlib.suppress(ConnectionResetError), lab.spoke.connect(address, port) as connection:
                 connection.sendall(first)
                 read_all(connection)
-    assert platform.matching(fqdn=name, reason="platform-address")
+    platform.wait_record(fqdn=name, reason="platform-address")
 
 
 def send_everything(lab, address):
