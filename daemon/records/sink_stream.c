@@ -21,6 +21,7 @@
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 30000
 #define STEADY_MS 60000    /* a connection that held so long was a good one */
+#define SLOW_MS 10000      /* one that held so long and did not get to the end of a replay has to get on */
 #define ERROR_LOG_MS 60000 /* at most one line about a server that cannot be reached in this time */
 #define FINISH_MS 2000     /* for a server to end a connection that we have ended */
 #define BATCH_BYTES (128 * 1024)
@@ -91,6 +92,8 @@ static void log_damage(struct sink_stream *stream)
 
 static void disconnect(struct sink_stream *stream)
 {
+        if (clock_monotonic_ms() - stream->connected_ms >= SLOW_MS)
+                spool_get_on(stream->spool);
         syslog_connection_close(stream->connection);
         stream->connection = NULL;
         atomic_store(&stream->connected, false);

@@ -38,6 +38,7 @@ struct spool {
         uint64_t chunk_start;
         size_t chunk_length;
         uint64_t cursor;
+        uint64_t rewound_to; /* where the cursor was after the last rewind */
         uint64_t
                 given_beyond; /* records of this process, behind what is committed, that were given since the last commit */
         int read_fd;          /* -1: none */
@@ -457,16 +458,25 @@ void spool_commit(struct spool *spool)
         spool_directory_keep_position(&spool->directory, &spool->position);
 }
 
-void spool_confirm(struct spool *spool)
+static void confirm_to(struct spool *spool, uint64_t reached)
 {
-        uint64_t reached = spool->cursor < spool->position.committed ? spool->cursor : spool->position.committed;
-
         pthread_mutex_lock(&spool->lock);
         if (reached > spool->position.confirmed)
                 spool->position.confirmed = reached;
         remove_old_segments(spool);
         pthread_mutex_unlock(&spool->lock);
         spool_directory_keep_position(&spool->directory, &spool->position);
+}
+
+void spool_confirm(struct spool *spool)
+{
+        confirm_to(spool, spool->cursor < spool->position.committed ? spool->cursor : spool->position.committed);
+}
+
+void spool_get_on(struct spool *spool)
+{
+        if (spool->cursor > spool->rewound_to && spool->cursor < spool->position.committed)
+                confirm_to(spool, spool->rewound_to + (spool->cursor - spool->rewound_to + 1) / 2);
 }
 
 void spool_rewind(struct spool *spool)
@@ -481,6 +491,7 @@ void spool_rewind(struct spool *spool)
         pthread_mutex_unlock(&spool->lock);
         spool->given_beyond = 0;
         spool->cursor = start;
+        spool->rewound_to = start;
         if (!find_segment(spool, start, &segment))
                 return;
         /* Where records begin is known only from the start of a segment on. */

@@ -68,6 +68,12 @@ void spool_commit(struct spool *spool);
 /* The receiver is known to have worked off all that was committed, as far as it was read since spool_rewind. */
 void spool_confirm(struct spool *spool);
 
+/*
+ * A connection that held for long ended before all was sent again: half of what was read since spool_rewind is taken for
+ * worked off. A receiver that is always cut off so early would otherwise never get anything new.
+ */
+void spool_get_on(struct spool *spool);
+
 /* Begins again: up to SPOOL_REPLAY_BYTES before what was committed last. */
 void spool_rewind(struct spool *spool);
 

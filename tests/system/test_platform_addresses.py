@@ -61,7 +61,7 @@ def test_the_proxy_leads_to_no_platform_address(platform, client):
             assert request(client, f"CONNECT {name}:{port} HTTP/1.1", f"Host: {name}:{port}") in (400, 403), (name, port)
         assert request(client, f"GET http://{name}/metadata HTTP/1.1", f"Host: {name}", "Metadata: true") in (400, 403), name
     for address in PLATFORM:
-        assert platform.matching(destination_ip=address, reason="platform-address")
+        platform.wait_record(destination_ip=address, reason="platform-address")
     assert {record["action"] for record in platform.records()} == {"deny"}
 
 

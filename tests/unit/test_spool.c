@@ -59,6 +59,34 @@ static void a_broken_connection_is_replayed_from_some_way_back(void **state)
         spool_close(spool);
 }
 
+/* A receiver that is always cut off before the end of a replay: it gets what is new nevertheless, and is told nothing late. */
+static void a_replay_that_never_ends_gets_on(void **state)
+{
+        (void)state;
+        for (int on_disk = 0; on_disk < 2; on_disk++) {
+                struct spool *spool = open_spool(on_disk ? directory : NULL, 4 * MIB);
+                int number = 0;
+
+                append_row(spool, 0, 1000, 1000);
+                assert_row(spool, 0, 1000);
+                spool_commit(spool);
+                append_row(spool, 1000, 10, 1000);
+                for (unsigned connections = 0; number < 1000; connections++) {
+                        spool_get_on(spool); /* Nothing was read since: this changes nothing. */
+                        spool_rewind(spool);
+                        int first = next_number(spool);
+                        assert_in_range(first, number / 4, number);
+                        for (unsigned i = 0; i < 52 && number < 1000; i++)
+                                number = next_number(spool);
+                        spool_get_on(spool);
+                        assert_in_range(connections, 0, 1000 / 20);
+                }
+                spool_rewind(spool);
+                assert_in_range(next_number(spool), 950, 999); /* What was never read is not given up. */
+                spool_close(spool);
+        }
+}
+
 static void what_the_receiver_has_confirmed_is_not_replayed(void **state)
 {
         struct spool *spool = open_spool(directory, 4 * MIB);
@@ -311,6 +339,7 @@ int main(void)
                 SPOOL_TEST(what_is_appended_is_read_in_order),
                 SPOOL_TEST(the_longest_record_fits),
                 SPOOL_TEST(a_broken_connection_is_replayed_from_some_way_back),
+                SPOOL_TEST(a_replay_that_never_ends_gets_on),
                 SPOOL_TEST(what_the_receiver_has_confirmed_is_not_replayed),
                 SPOOL_TEST(only_what_was_read_again_can_be_confirmed),
                 SPOOL_TEST(a_full_spool_takes_no_more_until_something_is_sent),
