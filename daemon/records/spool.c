@@ -104,6 +104,20 @@ static int compare_segments(const void *a, const void *b)
         return one->start < other->start ? -1 : one->start > other->start;
 }
 
+/* What a failed write left behind the end of a segment was written again: at the start of the next one, if it went there. */
+static void leave_out_what_comes_twice(struct spool *spool)
+{
+        for (size_t i = 0; i + 1 < spool->count; i++) {
+                struct spool_segment *segment = &spool->segments[i];
+                uint64_t room = segment[1].start - segment->start;
+
+                if (segment->size <= room)
+                        continue;
+                spool->total_bytes -= segment->size - room;
+                segment->size = room;
+        }
+}
+
 /* Only the last one can have an unfinished record at its end; earlier ones were left for the next when they were whole. */
 static int cut_last_segment(struct spool *spool)
 {
@@ -144,6 +158,7 @@ static int open_directory(struct spool *spool, const char *path)
                 r = spool_directory_each(&spool->directory, on_segment, spool);
         if (r == 0 && spool->count > 0) {
                 qsort(spool->segments, spool->count, sizeof(*spool->segments), compare_segments);
+                leave_out_what_comes_twice(spool);
                 r = cut_last_segment(spool);
         }
         if (r == 0)

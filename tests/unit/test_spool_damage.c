@@ -1,4 +1,5 @@
 /* What crashes, disks and other people leave of a spool. */
+#include "full_disk.h"
 #include "spool_lab.h"
 
 static void a_record_cut_off_at_the_end_is_taken_away(void **state)
@@ -134,6 +135,31 @@ static void other_files_are_left_alone(void **state)
         assert_int_equal(status.st_size, 4);
 }
 
+/*
+ * A write that failed left whole records and half of one behind the end of a segment, and so much came to them meanwhile that
+ * they went into the next segment: where both say what is there, the next one is right.
+ */
+static void what_a_full_disk_left_behind_a_segment_is_not_read_after_a_restart(void **state)
+{
+        struct spool *spool = open_spool(directory, 4 * MIB);
+
+        (void)state;
+        append_row(spool, 0, 200, 1000);
+        for (unsigned i = 200; i < 240; i++)
+                assert_int_equal(append(spool, i, 1000), 0);
+        limit_file_size(220 * 1008 + 50);
+        assert_int_equal(spool_flush(spool), -EFBIG);
+        append_row(spool, 240, 100, 1000);
+        limit_file_size(RLIM_INFINITY);
+        assert_int_equal(each_file(NULL), 2);
+        spool_close(spool);
+        spool = open_spool(directory, 4 * MIB);
+        assert_row(spool, 0, 340);
+        assert_int_equal(spool_damaged_bytes(spool), 0);
+        assert_int_equal(spool_waiting_bytes(spool), 340 * 1008);
+        spool_close(spool);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -144,6 +170,7 @@ int main(void)
                 SPOOL_TEST(without_its_position_all_is_sent_again),
                 SPOOL_TEST(a_segment_without_records_does_not_stand_in_the_way_of_the_next),
                 SPOOL_TEST(other_files_are_left_alone),
+                SPOOL_TEST(what_a_full_disk_left_behind_a_segment_is_not_read_after_a_restart),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
