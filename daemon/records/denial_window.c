@@ -23,7 +23,7 @@ struct tally {
         uint64_t count;
         uint64_t first_time_us;
         uint64_t last_time_us;
-        uint64_t last_noted_ms;
+        uint64_t last_noted_ms; /* when the one of last_time_us was noted */
         uint64_t bytes_out;
         uint64_t bytes_in;
         uint32_t request_size;
@@ -163,13 +163,16 @@ static uint32_t add_up_sizes(uint32_t sum, uint32_t more)
         return more > UINT32_MAX - sum ? UINT32_MAX : sum + more;
 }
 
+/* Workers' decisions are noted one worker after the other, so that an earlier one may come later. */
 static void count(struct tally *tally, const struct decision *decision, uint64_t now_ms)
 {
-        if (tally->count == 0)
+        if (tally->count == 0 || decision->time_us < tally->first_time_us)
                 tally->first_time_us = decision->time_us;
+        if (tally->count == 0 || decision->time_us >= tally->last_time_us) {
+                tally->last_time_us = decision->time_us;
+                tally->last_noted_ms = now_ms;
+        }
         tally->count++;
-        tally->last_time_us = decision->time_us;
-        tally->last_noted_ms = now_ms;
         tally->bytes_out = add_up(tally->bytes_out, decision->bytes_out);
         tally->bytes_in = add_up(tally->bytes_in, decision->bytes_in);
         tally->request_size = add_up_sizes(tally->request_size, decision->dns.request_size);

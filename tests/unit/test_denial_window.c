@@ -92,6 +92,27 @@ static void a_flush_that_is_late_changes_when_but_not_how_many(void **state)
         denial_window_free(window);
 }
 
+/* Each worker has a ring of its own, and what one has decided is read after what the next one has. */
+static void a_summary_says_the_earliest_and_the_latest_time_in_whatever_order_they_come(void **state)
+{
+        static const uint64_t times_us[] = { 500000, 400000, 900000, 300000, 800000 };
+        struct denial_window *window = make(4);
+        struct decision decision = sample_packet();
+
+        (void)state;
+        assert_int_equal(denial_window_note(window, &decision, 1000), DENIAL_WINDOW_PASS);
+        for (size_t i = 0; i < ARRAY_SIZE(times_us); i++) {
+                decision.time_us = times_us[i];
+                assert_int_equal(denial_window_note(window, &decision, 1000), DENIAL_WINDOW_COUNTED);
+        }
+        denial_window_flush_all(window, 1250);
+        assert_int_equal(summaries.count, 1);
+        assert_int_equal(summaries.items[0].first_time_us, 300000);
+        assert_int_equal(summaries.items[0].last_time_us, 900000);
+        assert_int_equal(summaries.items[0].time_us, 1150000);
+        denial_window_free(window);
+}
+
 /* Changes one thing of a decision. */
 typedef void (*change_fn)(struct decision *decision);
 
@@ -437,6 +458,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_first_passes_and_one_summary_a_window_counts_the_others),
                 cmocka_unit_test(a_flush_that_is_late_changes_when_but_not_how_many),
+                cmocka_unit_test(a_summary_says_the_earliest_and_the_latest_time_in_whatever_order_they_come),
                 cmocka_unit_test(only_denials_that_are_alike_are_counted_together),
                 cmocka_unit_test(without_a_name_the_address_tells_kinds_apart),
                 cmocka_unit_test(what_is_no_denial_always_passes),
