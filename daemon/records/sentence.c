@@ -102,7 +102,7 @@ static void put_traffic(struct text_builder *sentence, const struct decision *de
                 text_builder_number(sentence, decision->bytes_in);
                 text_builder_text(sentence, " in");
         }
-        if (!decision->lacks_duration) {
+        if (decision_has_duration(decision)) {
                 text_builder_text(sentence, ", ");
                 text_builder_number(sentence, decision->duration_ms);
                 text_builder_text(sentence, " ms");

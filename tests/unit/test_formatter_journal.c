@@ -187,6 +187,11 @@ static void the_message_of_a_summary_is_how_many_more_and_the_first_one(void **s
         assert_message(&packet,
                        "12 more like: denied quic 203.0.113.9:443 (www.example.com) from 10.1.0.4 (prod-weu): quic");
         assert_message(&connection, "12 more like: denied https example.com:443 from 10.1.0.4 (prod-weu): no-rule");
+        connection.action = POLICY_AUDIT; /* Bytes are of all together, and there is no duration. */
+        connection.bytes_out = 1200;
+        connection.bytes_in = 24000;
+        assert_message(&connection, "12 more like: let through for audit https example.com:443 from 10.1.0.4 "
+                                    "(prod-weu): no-rule, as 10.0.1.10, 1200 bytes out, 24000 in");
 }
 
 static void priority_and_message_id_follow_event_and_action(void **state)
