@@ -350,7 +350,7 @@ int record_writer_reload(struct record_writer *writer, const struct config *conf
         if (r < 0)
                 return r;
         for (size_t i = 0; i < sink_table_count(table); i++)
-                sink_apply(sink_table_sink(table, i), config->sinks[i].queue);
+                sink_apply(sink_table_sink(table, i), &config->sinks[i]);
         hand_over(writer, table);
         note_wants(writer, config);
         writer->table = table;

@@ -426,11 +426,13 @@ void sink_offer_target(struct sink *sink, struct syslog_target *target)
         sink->target = syslog_target_ref(target);
 }
 
-void sink_apply(struct sink *sink, size_t max_records)
+void sink_apply(struct sink *sink, const struct config_sink *config)
 {
-        sink_queue_set_max_records(sink->queue, max_records > 0 ? max_records : 1);
+        sink_queue_set_max_records(sink->queue, config->queue > 0 ? config->queue : 1);
         if (sink->output.type->set_target != NULL)
                 sink->output.type->set_target(sink->output.self, sink->target);
+        if (sink->output.type->set_spool_max != NULL)
+                sink->output.type->set_spool_max(sink->output.self, config->spool_max);
 }
 
 struct sink_output_figures sink_output_figures(const struct sink *sink)

@@ -383,6 +383,14 @@ static void output_set_target(void *output, struct syslog_target *target)
         sink_stream_set_target(output, target);
 }
 
+static void output_set_spool_max(void *output, uint64_t max_bytes)
+{
+        struct sink_stream *stream = output;
+
+        if (spool_is_on_disk(stream->spool))
+                spool_set_max_bytes(stream->spool, max_bytes);
+}
+
 static struct sink_output_figures output_figures(void *output)
 {
         return sink_stream_figures(output);
@@ -404,6 +412,7 @@ const struct sink_output_type sink_stream_output = {
         .descriptor = output_descriptor,
         .finish = output_finish,
         .set_target = output_set_target,
+        .set_spool_max = output_set_spool_max,
         .figures = output_figures,
         .close = output_close,
 };

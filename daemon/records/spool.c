@@ -22,9 +22,6 @@ static_assert(SPOOL_RECORD_MAX_LENGTH + SPOOL_SEGMENT_HEADER_SIZE <= BUFFER_SIZE
 struct spool {
         /* constant */
         struct spool_directory directory;
-        uint64_t max_bytes;
-        uint64_t segment_bytes;
-        uint64_t replay_bytes;
         uint64_t opened_end; /* where the row ended when it was opened */
 
         /* the appending thread's */
@@ -46,6 +43,9 @@ struct spool {
 
         /* shared */
         pthread_mutex_t lock;
+        uint64_t max_bytes;
+        uint64_t segment_bytes;
+        uint64_t replay_bytes;
         struct spool_segment *segments; /* one behind the other; the last is appended to */
         size_t count;
         size_t capacity;
@@ -65,6 +65,15 @@ static uint64_t end_of(const struct spool_segment *segment)
 static uint64_t row_end(const struct spool *spool)
 {
         return spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : spool->opened_end;
+}
+
+/* Where reading may have to begin again. Locked. */
+static uint64_t replay_start(const struct spool *spool)
+{
+        const struct spool_position *position = &spool->position;
+        uint64_t start = position->committed > spool->replay_bytes ? position->committed - spool->replay_bytes : 0;
+
+        return start > position->confirmed ? start : position->confirmed;
 }
 
 static void close_descriptor(int *fd)
@@ -175,6 +184,15 @@ static uint64_t segment_bytes_for(uint64_t max_bytes)
         return bytes > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : bytes;
 }
 
+void spool_set_max_bytes(struct spool *spool, uint64_t max_bytes)
+{
+        pthread_mutex_lock(&spool->lock);
+        spool->max_bytes = max_bytes;
+        spool->segment_bytes = segment_bytes_for(max_bytes);
+        spool->replay_bytes = max_bytes / 2 < SPOOL_REPLAY_BYTES ? max_bytes / 2 : SPOOL_REPLAY_BYTES;
+        pthread_mutex_unlock(&spool->lock);
+}
+
 int spool_open(const char *directory, uint64_t max_bytes, char *error, size_t error_size, struct spool **ret)
 {
         struct spool *spool = calloc(1, sizeof(*spool));
@@ -187,9 +205,7 @@ int spool_open(const char *directory, uint64_t max_bytes, char *error, size_t er
         spool_directory_init(&spool->directory);
         spool->write_fd = spool->read_fd = -1;
         pthread_mutex_init(&spool->lock, NULL);
-        spool->max_bytes = max_bytes;
-        spool->segment_bytes = segment_bytes_for(max_bytes);
-        spool->replay_bytes = max_bytes / 2 < SPOOL_REPLAY_BYTES ? max_bytes / 2 : SPOOL_REPLAY_BYTES;
+        spool_set_max_bytes(spool, max_bytes);
         spool->buffer = malloc(BUFFER_SIZE);
         spool->chunk = malloc(BUFFER_SIZE);
         if (spool->buffer == NULL || spool->chunk == NULL)
@@ -263,23 +279,28 @@ static int write_at(int fd, const char *bytes, size_t length, uint64_t offset)
         return 0;
 }
 
-/* Bytes in the segment that is written, SIZE_MAX: there is none. */
-static uint64_t last_size(struct spool *spool)
+/* Whether there is a segment to write to that has room for what is buffered, and how many bytes are in it. */
+static bool fits_last(struct spool *spool, uint64_t *ret_size)
 {
+        bool fits = false;
+
         pthread_mutex_lock(&spool->lock);
-        uint64_t size = spool->write_fd != -1 ? spool->segments[spool->count - 1].size : UINT64_MAX;
+        if (spool->write_fd != -1) {
+                *ret_size = spool->segments[spool->count - 1].size;
+                fits = *ret_size + spool->buffered <= spool->segment_bytes;
+        }
         pthread_mutex_unlock(&spool->lock);
-        return size;
+        return fits;
 }
 
 int spool_flush(struct spool *spool)
 {
-        uint64_t size = last_size(spool);
+        uint64_t size = 0;
         int r = 0;
 
         if (spool->buffered == 0)
                 return 0;
-        if (size == UINT64_MAX || spool->segment_bytes - size < spool->buffered) {
+        if (!fits_last(spool, &size)) {
                 r = begin_segment(spool);
                 size = 0;
         }
@@ -298,17 +319,26 @@ int spool_flush(struct spool *spool)
         return 0;
 }
 
-static uint64_t flushed_bytes(struct spool *spool)
+/*
+ * What counts of the segments. One that was written under a larger bound may be as large as all of the spool is now: of that
+ * only what may be read again, or it would never become old. Locked.
+ */
+static uint64_t used_bytes(const struct spool *spool)
 {
-        pthread_mutex_lock(&spool->lock);
-        uint64_t bytes = spool->total_bytes;
-        pthread_mutex_unlock(&spool->lock);
-        return bytes;
+        const struct spool_segment *first = spool->segments;
+        uint64_t start = replay_start(spool);
+
+        if (spool->count == 0 || first->size <= spool->segment_bytes || start <= first->start)
+                return spool->total_bytes;
+        return spool->total_bytes - (start < end_of(first) ? start - first->start : first->size);
 }
 
 static bool is_full(struct spool *spool, size_t more)
 {
-        return flushed_bytes(spool) + spool->buffered + more > spool->max_bytes;
+        pthread_mutex_lock(&spool->lock);
+        bool full = used_bytes(spool) + spool->buffered + more > spool->max_bytes;
+        pthread_mutex_unlock(&spool->lock);
+        return full;
 }
 
 int spool_append(struct spool *spool, const char *record, size_t length)
@@ -434,15 +464,6 @@ bool spool_next(struct spool *spool, struct spool_record *ret, int *reterr)
         return true;
 }
 
-/* Where reading may have to begin again. Locked. */
-static uint64_t replay_start(const struct spool *spool)
-{
-        const struct spool_position *position = &spool->position;
-        uint64_t start = position->committed > spool->replay_bytes ? position->committed - spool->replay_bytes : 0;
-
-        return start > position->confirmed ? start : position->confirmed;
-}
-
 static void remove_first(struct spool *spool)
 {
         spool_directory_remove(&spool->directory, &spool->segments[0]);
@@ -536,7 +557,10 @@ uint64_t spool_waiting_bytes(struct spool *spool)
 
 unsigned spool_used_percent(struct spool *spool)
 {
-        return (unsigned)(flushed_bytes(spool) * 100 / spool->max_bytes);
+        pthread_mutex_lock(&spool->lock);
+        uint64_t percent = used_bytes(spool) * 100 / spool->max_bytes;
+        pthread_mutex_unlock(&spool->lock);
+        return (unsigned)percent;
 }
 
 uint64_t spool_waiting_records(struct spool *spool)

@@ -34,10 +34,10 @@ bool sink_matches(const struct sink *sink, const struct config_sink *config, con
 
 /*
  * Other settings of the same sink, in two steps, so that nothing is changed before it is known that all can be: offers a target
- * (a reference is kept; NULL for sinks without one), then goes over to it and to a queue of max_records.
+ * (a reference is kept; NULL for sinks without one), then goes over to it and to what config says of queue and spool.
  */
 void sink_offer_target(struct sink *sink, struct syslog_target *target);
-void sink_apply(struct sink *sink, size_t max_records);
+void sink_apply(struct sink *sink, const struct config_sink *config);
 
 /* Queues one formatted body; when it does not fit, it is lost and counted. Call sink_wake after the last of a batch. */
 void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body);

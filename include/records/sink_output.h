@@ -1,6 +1,6 @@
 /*
- * What a sink writes to: one type for each kind, behind the same few calls, for the sink's thread alone but for the last two:
- * set_target is for the thread that made the sink, figures for any.
+ * What a sink writes to: one type for each kind, behind the same few calls, for the sink's thread alone but for the last three:
+ * set_target and set_spool_max are for the thread that made the sink, figures for any.
  */
 #pragma once
 
@@ -45,6 +45,9 @@ struct sink_output_type {
 
         /* Goes over to other settings of the same output; keeps a reference. NULL: it has none that can change. */
         void (*set_target)(void *output, struct syslog_target *target);
+
+        /* Goes over to another bound of its spool on disk. NULL: it never has one. */
+        void (*set_spool_max)(void *output, uint64_t max_bytes);
 
         /* NULL: all are 0. */
         struct sink_output_figures (*figures)(void *output);

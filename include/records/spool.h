@@ -94,5 +94,11 @@ uint64_t spool_waiting_records(struct spool *spool);
 /* Bytes that were damaged, and so passed over, since the spool was opened. */
 uint64_t spool_damaged_bytes(struct spool *spool);
 
+/*
+ * Another bound, at least 1 MiB: nothing of what is there goes because of a smaller one, but nothing is taken either until it
+ * has become less.
+ */
+void spool_set_max_bytes(struct spool *spool, uint64_t max_bytes);
+
 /* Whether the segments are files. */
 bool spool_is_on_disk(const struct spool *spool);

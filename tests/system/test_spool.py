@@ -179,7 +179,8 @@ def test_an_orderly_restart_sends_nothing_twice(start_daemon, lab, spool):
 
 
 def test_a_full_spool_loses_the_newest_and_says_so(start_daemon, lab, spool):
-    """Records wait, then are lost and counted: lost explains every gap in seq, and an alarm is raised, one also before it is full."""
+    """Records wait, then are lost and counted: lost explains every gap in seq, and an alarm is raised, one also before it is full.
+    A reload with a larger spool_max ends that."""
     daemon = start_daemon(with_sinks(tls_sink(lab, events=["deny"], spool=str(spool), spool_max="16MiB", queue=2048)))
     send(lab, 40000)
     daemon.wait_record(reason="records-lost", timeout=30)
@@ -189,8 +190,11 @@ def test_a_full_spool_loses_the_newest_and_says_so(start_daemon, lab, spool):
     assert re.fullmatch(r"(8\d|9\d) % of the spool of .* are used; when it is full, records are lost", alarms[0]["hint"])
     settled(daemon, 40000)
     assert spooled(spool) <= 16 << 20
+    daemon.config["logging"][1]["spool_max"] = "32MiB"
+    daemon.reload()
+    wait_for(lambda: spooled(spool) > 16 << 20, "a spool that is larger")
     with Rsyslog(lab) as receiver:
-        wait_for(lambda: spooled(spool) < 12 << 20, "room in the spool", 30)
+        wait_for(lambda: len(receiver.whole_lines()) > 20000, "what was in the spool", 30)
         send(lab, 200)
         settled(daemon, 40200)
         wait_for(lambda: '"lost"' in receiver.text(), f"a record after the gap\n{daemon.log()[-2000:]}", 30)

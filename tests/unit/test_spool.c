@@ -282,6 +282,74 @@ static void a_full_disk_is_survived_and_nothing_is_written_twice(void **state)
         spool_close(spool);
 }
 
+/* Appends and sends so many records, one batch after the other; false: nothing that was sent made room. */
+static bool goes_on(struct spool *spool, unsigned first, unsigned count)
+{
+        unsigned appended = first;
+        unsigned sent = first;
+        unsigned stuck = 0;
+
+        while (sent < first + count && stuck < 2) {
+                unsigned before = sent;
+                while (appended < first + count && append(spool, appended, 1000) == 0)
+                        appended++;
+                assert_int_equal(spool_flush(spool), 0);
+                for (int64_t number; (number = next_number(spool)) != -1; sent++)
+                        assert_int_equal(number, sent);
+                spool_commit(spool);
+                stuck = sent == before ? stuck + 1 : 0;
+        }
+        return sent == first + count;
+}
+
+/* Its segments are larger than the smaller one's, the last one as large as all of that may be. */
+static void a_spool_that_became_smaller_goes_on(void **state)
+{
+        struct spool *spool = open_spool(directory, 1024 * MIB);
+
+        (void)state;
+        append_row(spool, 0, 32900, 1000);
+        assert_int_equal(each_file(NULL), 2);
+        assert_row(spool, 0, 32900);
+        spool_commit(spool);
+        spool_confirm(spool);
+        assert_int_equal(each_file(NULL), 1);
+        append_row(spool, 32900, 300, 1000);
+        spool_close(spool);
+        for (int again = 0; again < 2; again++) {
+                spool = open_spool(directory, 16 * MIB);
+                spool_close(spool);
+        }
+        spool = open_spool(directory, 16 * MIB);
+        assert_row(spool, 32900, 300);
+        spool_commit(spool);
+        assert_true(goes_on(spool, 33200, 50000));
+        spool_close(spool);
+}
+
+static void a_spool_grows_and_shrinks_while_it_is_used(void **state)
+{
+        struct spool *spool = open_spool(directory, 1 * MIB);
+        unsigned count = 0;
+
+        (void)state;
+        while (append(spool, count, 1000) == 0)
+                count++;
+        assert_in_range(count, 1000, 1040);
+        spool_set_max_bytes(spool, 256 * MIB);
+        assert_int_equal(spool_used_percent(spool), 0);
+        append_row(spool, count, 17000, 1000);
+        spool_set_max_bytes(spool, 16 * MIB);
+        assert_int_equal(append(spool, 0, 1000), -EDQUOT);
+        assert_in_range(spool_used_percent(spool), 100, 120);
+        assert_row(spool, 0, count + 17000);
+        spool_commit(spool);
+        assert_in_range(spool_used_percent(spool), 40, 60);
+        assert_true(goes_on(spool, count + 17000, 50000));
+        assert_in_range(each_file(NULL), 8, 17);
+        spool_close(spool);
+}
+
 #define STRESS_RECORDS 200000
 
 static void *append_all(void *argument)
@@ -350,6 +418,8 @@ int main(void)
                 SPOOL_TEST(a_directory_that_cannot_be_made_is_an_error),
                 SPOOL_TEST(what_is_written_is_for_its_owner_alone),
                 SPOOL_TEST(a_full_disk_is_survived_and_nothing_is_written_twice),
+                SPOOL_TEST(a_spool_that_became_smaller_goes_on),
+                SPOOL_TEST(a_spool_grows_and_shrinks_while_it_is_used),
                 SPOOL_TEST(two_threads_and_broken_connections_lose_nothing),
         };
 
