@@ -91,6 +91,7 @@ static void take_next_table(struct record_writer *writer)
         if (writer->next != NULL) {
                 /* Windows end with their table: the next one may have others. */
                 sink_table_end_windows(writer->current, clock_monotonic_ms());
+                sink_table_take_over(writer->next, writer->current);
                 writer->current = writer->next;
                 writer->next = NULL;
                 pthread_cond_signal(&writer->taken);

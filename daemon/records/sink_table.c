@@ -102,7 +102,6 @@ static int fill_slot(struct slot *slot, const struct config_sink *config, const 
                 .host_name = host_name,
                 .resource_id = slot->resource_id,
         };
-        slot->loss.told = sink_lost(slot->sink);
         if (config->summarize_ms > 0) {
                 int r = denial_window_new(DENIAL_WINDOW_DEFAULT_KINDS, config->summarize_ms, on_summary, slot,
                                           &slot->window);
@@ -252,6 +251,17 @@ uint64_t sink_table_deadline_ms(const struct sink_table *table, uint64_t now_ms)
                 deadline_ms = slot_ms < deadline_ms ? slot_ms : deadline_ms;
         }
         return deadline_ms > now_ms ? deadline_ms : now_ms;
+}
+
+void sink_table_take_over(struct sink_table *table, const struct sink_table *earlier)
+{
+        for (size_t i = 0; i < table->count; i++)
+                for (size_t j = 0; j < earlier->count; j++) {
+                        if (table->slots[i].sink != earlier->slots[j].sink)
+                                continue;
+                        table->slots[i].loss = earlier->slots[j].loss;
+                        table->slots[i].spool_told = earlier->slots[j].spool_told;
+                }
 }
 
 void sink_table_end_windows(struct sink_table *table, uint64_t now_ms)

@@ -50,5 +50,11 @@ void sink_table_run_timers(struct sink_table *table, uint64_t now_ms);
 /* When to call sink_table_run_timers next; UINT64_MAX: not before another decision. */
 uint64_t sink_table_deadline_ms(const struct sink_table *table, uint64_t now_ms);
 
+/*
+ * Where table takes over from an earlier one: what was told of the sinks that both have is not told again, and what is still to
+ * be told is not forgotten.
+ */
+void sink_table_take_over(struct sink_table *table, const struct sink_table *earlier);
+
 /* Gives out every summary, whether or not its window is over. */
 void sink_table_end_windows(struct sink_table *table, uint64_t now_ms);
