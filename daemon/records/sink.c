@@ -460,6 +460,11 @@ void sink_push(struct sink *sink, enum config_format format, const struct format
         sink_lose(sink, 1);
 }
 
+bool sink_has_room(const struct sink *sink)
+{
+        return sink_queue_has_room(sink->queue);
+}
+
 void sink_lose(struct sink *sink, uint64_t count)
 {
         sink->lost_unqueued += count;

@@ -132,6 +132,15 @@ bool sink_queue_push(struct sink_queue *queue, const struct sink_queue_entry *en
         return pushed;
 }
 
+bool sink_queue_has_room(struct sink_queue *queue)
+{
+        pthread_mutex_lock(&queue->lock);
+        bool has_room =
+                queue->records < queue->max_records && queue->blocks < SINK_QUEUE_MAX_BYTES / SINK_QUEUE_BLOCK_SIZE;
+        pthread_mutex_unlock(&queue->lock);
+        return has_room;
+}
+
 size_t sink_queue_length(struct sink_queue *queue)
 {
         pthread_mutex_lock(&queue->lock);

@@ -13,6 +13,7 @@
 #include "records/sink_filter.h"
 
 #define LOSS_ALARM_MS 60000    /* at most one alarm about a sink in this time */
+#define OWED_ALARM_MS 250      /* how often to look whether a full queue takes an alarm */
 #define SPOOL_ALARM_PERCENT 80 /* of a spool are used: there is an alarm before records are lost */
 #define SPOOL_CALM_PERCENT                                                                                             \
         60 /* are used again: the next time there is another; what is kept after it was sent is less */
@@ -32,7 +33,9 @@ struct slot {
         struct formatter_style style;
         char *resource_id; /* owned; style borrows it */
         struct loss loss;
-        bool spool_told;             /* there was an alarm about the spool */
+        bool spool_told; /* there was an alarm about the spool */
+        bool owes_alarm; /* the queue was full: the latest alarm waits for room in it */
+        struct decision owed_alarm;
         struct slot *writer;         /* the first slot of the same style, which has the body for all */
         struct formatter_body *body; /* owned; NULL unless writer is this slot */
         uint64_t body_delivery;      /* which delivery the body is of */
@@ -79,6 +82,27 @@ static const struct formatter_body *body_of(struct slot *slot, const struct deci
 static void give(struct slot *slot, const struct decision *decision)
 {
         sink_push(slot->sink, slot->style.format, body_of(slot, decision));
+}
+
+/* There is trouble when queues are full, and nobody would hear of it if alarms were lost then. */
+static void give_alarm(struct slot *slot, const struct decision *alarm)
+{
+        if (sink_has_room(slot->sink)) {
+                give(slot, alarm);
+                return;
+        }
+        slot->owes_alarm = true;
+        slot->owed_alarm = *alarm;
+}
+
+static void give_owed_alarm(struct slot *slot)
+{
+        if (!slot->owes_alarm || !sink_has_room(slot->sink))
+                return;
+        slot->owes_alarm = false;
+        slot->table->delivery++;
+        give(slot, &slot->owed_alarm);
+        slot->table->delivery++;
 }
 
 static void on_summary(const struct decision *summary, void *context)
@@ -155,7 +179,10 @@ void sink_table_deliver(struct sink_table *table, const struct decision *decisio
                 struct slot *slot = &table->slots[i];
                 if (!sink_filter_takes(slot->filter, decision))
                         continue;
-                if (slot->window == NULL || denial_window_note(slot->window, decision, now_ms) == DENIAL_WINDOW_PASS)
+                if (decision->event == DECISION_EVENT_ALARM)
+                        give_alarm(slot, decision);
+                else if (slot->window == NULL ||
+                         denial_window_note(slot->window, decision, now_ms) == DENIAL_WINDOW_PASS)
                         give(slot, decision);
         }
 }
@@ -227,6 +254,7 @@ void sink_table_run_timers(struct sink_table *table, uint64_t now_ms)
                 struct slot *slot = &table->slots[i];
                 uint64_t lost = untold(slot);
 
+                give_owed_alarm(slot);
                 if (slot->window != NULL)
                         denial_window_flush(slot->window, now_ms);
                 if (lost > 0 && now_ms >= slot->loss.next_ms)
@@ -235,11 +263,15 @@ void sink_table_run_timers(struct sink_table *table, uint64_t now_ms)
         }
 }
 
-static uint64_t slot_deadline_ms(const struct slot *slot)
+static uint64_t slot_deadline_ms(const struct slot *slot, uint64_t now_ms)
 {
-        uint64_t window_ms = slot->window != NULL ? denial_window_deadline_ms(slot->window) : UINT64_MAX;
+        uint64_t deadline_ms = slot->window != NULL ? denial_window_deadline_ms(slot->window) : UINT64_MAX;
 
-        return untold(slot) > 0 && slot->loss.next_ms < window_ms ? slot->loss.next_ms : window_ms;
+        if (untold(slot) > 0 && slot->loss.next_ms < deadline_ms)
+                deadline_ms = slot->loss.next_ms;
+        if (slot->owes_alarm && now_ms + OWED_ALARM_MS < deadline_ms)
+                deadline_ms = now_ms + OWED_ALARM_MS;
+        return deadline_ms;
 }
 
 uint64_t sink_table_deadline_ms(const struct sink_table *table, uint64_t now_ms)
@@ -247,7 +279,7 @@ uint64_t sink_table_deadline_ms(const struct sink_table *table, uint64_t now_ms)
         uint64_t deadline_ms = UINT64_MAX;
 
         for (size_t i = 0; i < table->count; i++) {
-                uint64_t slot_ms = slot_deadline_ms(&table->slots[i]);
+                uint64_t slot_ms = slot_deadline_ms(&table->slots[i], now_ms);
                 deadline_ms = slot_ms < deadline_ms ? slot_ms : deadline_ms;
         }
         return deadline_ms > now_ms ? deadline_ms : now_ms;
@@ -261,6 +293,8 @@ void sink_table_take_over(struct sink_table *table, const struct sink_table *ear
                                 continue;
                         table->slots[i].loss = earlier->slots[j].loss;
                         table->slots[i].spool_told = earlier->slots[j].spool_told;
+                        table->slots[i].owes_alarm = earlier->slots[j].owes_alarm;
+                        table->slots[i].owed_alarm = earlier->slots[j].owed_alarm;
                 }
 }
 

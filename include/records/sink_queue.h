@@ -35,6 +35,9 @@ void sink_queue_set_max_records(struct sink_queue *queue, size_t max_records);
 /* Copies the entry (at most 16 KiB). Returns false, with everything as it was, when the queue is full or memory is out. */
 MUST_CHECK bool sink_queue_push(struct sink_queue *queue, const struct sink_queue_entry *entry);
 
+/* Whether one entry more would be taken, if there is memory; stays so until something is pushed. */
+bool sink_queue_has_room(struct sink_queue *queue);
+
 /* How many entries wait, without those in blocks already taken. */
 size_t sink_queue_length(struct sink_queue *queue);
 

@@ -32,7 +32,10 @@ MUST_CHECK int sink_table_add(struct sink_table *table, const struct config_sink
 size_t sink_table_count(const struct sink_table *table);
 struct sink *sink_table_sink(const struct sink_table *table, size_t index);
 
-/* Gives the decision to each sink that takes it, once or, where it repeats itself, as part of a summary. */
+/*
+ * Gives the decision to each sink that takes it, once or, where it repeats itself, as part of a summary. An alarm waits for
+ * room in a sink's queue: the latest, if there are several.
+ */
 void sink_table_deliver(struct sink_table *table, const struct decision *decision, uint64_t now_ms);
 
 /* Counts decisions that were lost before they came here with each sink that would have taken some. */
