@@ -61,6 +61,15 @@ static void count_lost(struct sink *sink, uint64_t count)
         atomic_fetch_add_explicit(&sink->lost, count, memory_order_relaxed);
 }
 
+static const char *reason_of(int error)
+{
+        if (error == -EDQUOT)
+                return "its spool is full";
+        if (error == -EADDRNOTAVAIL)
+                return "DNS gives no address for it";
+        return strerror(-error);
+}
+
 static void log_failure(struct sink *sink, int error, const char *consequence)
 {
         uint64_t now_ms = clock_monotonic_ms();
@@ -69,8 +78,8 @@ static void log_failure(struct sink *sink, int error, const char *consequence)
                 return;
         sink->error_logged_ms = now_ms;
         sink->failing = true;
-        log_error("logging: %s: %s; %s (%" PRIu64 " lost so far)", sink->name,
-                  error == -EDQUOT ? "its spool is full" : strerror(-error), consequence, sink_lost(sink));
+        log_error("logging: %s: %s; %s (%" PRIu64 " lost so far)", sink->name, reason_of(error), consequence,
+                  sink_lost(sink));
 }
 
 static void note_success(struct sink *sink)

@@ -1,7 +1,8 @@
 /*
  * Sends each record as a datagram: to journald, to another socket of this machine, or to a syslog server over UDP (RFC 5426).
  * Never waits for the receiver, but for DNS where a server is given by name. A receiver that is not there is found when it
- * comes; the addresses of a name are looked up anew every five minutes. One thread only.
+ * comes; the addresses of a name are looked up anew every five minutes, and of these the first is used that there is a way to. One
+ * thread only, but for sink_datagram_set_target.
  *
  * For journald, libsystemd's sd_journal_sendv() is not used because its socket blocks while journald is stopped, and because
  * it reports success where there is no journald, so that nothing would be counted as lost.
@@ -33,6 +34,12 @@ void sink_datagram_close(struct sink_datagram *datagram);
  * go through, -ENOENT or -ECONNREFUSED where nobody listens. Over UDP that is known at best of the datagram before.
  */
 MUST_CHECK int sink_datagram_send(struct sink_datagram *datagram, const char *record, size_t length);
+
+/*
+ * Other settings of the same server, to be looked up with from the next record on; keeps a reference of its own. Only the thread
+ * that opened it. Nothing changes for a path.
+ */
+void sink_datagram_set_target(struct sink_datagram *datagram, struct syslog_target *target);
 
 /* For poll(); -1: none yet. */
 int sink_datagram_descriptor(const struct sink_datagram *datagram);

@@ -178,8 +178,8 @@ class Daemon:
 
     def check_descriptors(self, timeout=10):
         """After all connections are gone it holds no more descriptors than when it was ready, but for pooled pipes, spools, and a
-        connection for each sink that is a stream."""
-        streams = sum(sink.get("transport") in ("tls", "tcp") for sink in self.config["logging"])
+        socket for each sink that is a syslog server."""
+        streams = sum(sink.get("transport") in ("tls", "tcp", "udp") for sink in self.config["logging"])
 
         def held():
             return [what for what in self.descriptors().values() if not what.startswith("pipe:") and "spool" not in what]

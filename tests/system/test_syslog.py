@@ -8,6 +8,7 @@ import pytest
 
 from lab import wait_for
 from network_origins import ECHO, ask
+from origins import DNS_ADDRESS
 from receivers import ADDRESS, NAME, PORTS, Rsyslog, SyslogNg, make_certificate, make_other_ca
 
 FACILITY = 20  # local4
@@ -115,6 +116,50 @@ def test_syslog_ng_gets_what_clients_did(start_daemon, client, lab):
         for message, fields in zip(receiver.messages(), receiver.records()):
             assert (message["facility"], int(message["severity"])) == ("local4", SEVERITIES[fields["action"]])
             assert message["msgid"] == fields["event"]
+
+
+def by_name(config):
+    """A sink that knows its server by a name with addresses of both families."""
+    with_sinks(plain_sink("udp", PORTS["udp"], address=f"{NAME}:{PORTS['udp']}"))(config)
+
+
+def refuse_until_received(client, receiver):
+    """Over UDP the first records may be lost."""
+    def received():
+        client.curl("http://example.com/")
+        return receiver.messages("udp")
+    wait_for(received, "a record over UDP")
+
+
+@pytest.fixture
+def only_ipv4(lab):
+    """The machine has no way to IPv6 servers for a while."""
+    way = lab.nva.run("ip", "-6", "route", "show", "default", check=True).stdout.split()
+    lab.nva.run("ip", "-6", "route", "del", *way, check=True)
+    yield
+    lab.nva.run("ip", "-6", "route", "add", *way, check=True)
+
+
+def test_over_udp_a_name_is_reached_by_an_address_that_there_is_a_way_to(start_daemon, client, lab, only_ipv4):
+    """The first address that DNS tells is one of the other family."""
+    with Rsyslog(lab) as receiver:
+        start_daemon(by_name)
+        refuse_until_received(client, receiver)
+
+
+def test_over_udp_a_reload_brings_other_dns_servers(start_daemon, client, lab, only_ipv4):
+    """A server whose name nobody knew is found when the configuration says who does."""
+    def change(config):
+        by_name(config)
+        config["resolver"] = {"servers": [ECHO]}
+
+    with Rsyslog(lab) as receiver:
+        daemon = start_daemon(change)
+        client.curl("http://example.com/")
+        daemon.wait_log("DNS gives no address for it; its records are lost and counted")
+        daemon.config["resolver"] = {"servers": [DNS_ADDRESS]}
+        daemon.reload()
+        refuse_until_received(client, receiver)
 
 
 def test_a_socket_of_this_machine_gets_datagrams(start_daemon, client, lab):
