@@ -49,6 +49,7 @@ struct sink {
 
         /* shared */
         atomic_bool reopen;
+        atomic_bool unheard; /* the last record was lost, since nobody listens */
         atomic_bool stopping;
         atomic_uint_fast64_t deadline_ms;
         atomic_uint_fast64_t written;
@@ -114,6 +115,7 @@ static bool is_passing(int error)
 static void lose(struct sink *sink, const struct sink_queue_entry *entry, int error)
 {
         sink->lost_unsent += entry->lost + 1;
+        atomic_store(&sink->unheard, true);
         count_lost(sink, 1);
         log_failure(sink, error, "its records are lost and counted");
 }
@@ -132,6 +134,7 @@ static int put(struct sink *sink, const struct sink_queue_entry *entry)
                 return 0;
         }
         keep_stamp(sink, &stamp);
+        atomic_store_explicit(&sink->unheard, false, memory_order_relaxed);
         if (sink->output.type->flush == NULL)
                 note_success(sink);
         atomic_fetch_add_explicit(&sink->written, 1, memory_order_relaxed);
@@ -469,9 +472,9 @@ void sink_push(struct sink *sink, enum config_format format, const struct format
         sink_lose(sink, 1);
 }
 
-bool sink_has_room(const struct sink *sink)
+bool sink_is_heard(const struct sink *sink)
 {
-        return sink_queue_has_room(sink->queue);
+        return !atomic_load(&sink->unheard) && sink_queue_has_room(sink->queue);
 }
 
 void sink_lose(struct sink *sink, uint64_t count)

@@ -13,7 +13,7 @@
 #include "records/sink_filter.h"
 
 #define LOSS_ALARM_MS 60000    /* at most one alarm about a sink in this time */
-#define OWED_ALARM_MS 250      /* how often to look whether a full queue takes an alarm */
+#define OWED_ALARM_MS 250      /* how often to look whether a sink takes its alarm by now */
 #define SPOOL_ALARM_PERCENT 80 /* of a spool are used: there is an alarm before records are lost */
 #define SPOOL_CALM_PERCENT                                                                                             \
         60 /* are used again: the next time there is another; what is kept after it was sent is less */
@@ -34,7 +34,7 @@ struct slot {
         char *resource_id; /* owned; style borrows it */
         struct loss loss;
         bool spool_told; /* there was an alarm about the spool */
-        bool owes_alarm; /* the queue was full: the latest alarm waits for room in it */
+        bool owes_alarm; /* the latest alarm waits until the sink is heard */
         struct decision owed_alarm;
         struct slot *writer;         /* the first slot of the same style, which has the body for all */
         struct formatter_body *body; /* owned; NULL unless writer is this slot */
@@ -84,10 +84,10 @@ static void give(struct slot *slot, const struct decision *decision)
         sink_push(slot->sink, slot->style.format, body_of(slot, decision));
 }
 
-/* There is trouble when queues are full, and nobody would hear of it if alarms were lost then. */
+/* There is trouble when queues are full or nobody listens, and nobody would hear of it if alarms were lost then. */
 static void give_alarm(struct slot *slot, const struct decision *alarm)
 {
-        if (sink_has_room(slot->sink)) {
+        if (sink_is_heard(slot->sink)) {
                 give(slot, alarm);
                 return;
         }
@@ -97,7 +97,7 @@ static void give_alarm(struct slot *slot, const struct decision *alarm)
 
 static void give_owed_alarm(struct slot *slot)
 {
-        if (!slot->owes_alarm || !sink_has_room(slot->sink))
+        if (!slot->owes_alarm || !sink_is_heard(slot->sink))
                 return;
         slot->owes_alarm = false;
         slot->table->delivery++;

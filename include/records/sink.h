@@ -42,8 +42,8 @@ void sink_apply(struct sink *sink, const struct config_sink *config);
 /* Queues one formatted body; when it does not fit, it is lost and counted. Call sink_wake after the last of a batch. */
 void sink_push(struct sink *sink, enum config_format format, const struct formatter_body *body);
 
-/* Whether the next sink_push would be taken. The record thread's, too. */
-bool sink_has_room(const struct sink *sink);
+/* Whether the next sink_push would be taken, and somebody took the last record that was written. The record thread's, too. */
+bool sink_is_heard(const struct sink *sink);
 
 /* Counts records that were lost before they came here. */
 void sink_lose(struct sink *sink, uint64_t count);

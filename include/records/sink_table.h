@@ -34,7 +34,7 @@ struct sink *sink_table_sink(const struct sink_table *table, size_t index);
 
 /*
  * Gives the decision to each sink that takes it, once or, where it repeats itself, as part of a summary. An alarm waits for
- * room in a sink's queue: the latest, if there are several.
+ * room in a sink's queue, and for somebody to listen there: the latest, if there are several.
  */
 void sink_table_deliver(struct sink_table *table, const struct decision *decision, uint64_t now_ms);
 

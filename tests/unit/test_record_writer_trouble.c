@@ -272,6 +272,9 @@ static void journald_gets_each_record_and_is_told_what_it_missed(void **state)
         assert_in_range(seq, 3, 3 + ALARMS_MAX);
         receiver_assert(&record, "AKSEGRESS_FQDN", "example.com");
         receiver_assert(&record, "MESSAGE_ID", FORMATTER_JOURNAL_ID_CONNECTION);
+        receive(fd, &record); /* Also those are told that were not there. */
+        receiver_assert(&record, "AKSEGRESS_REASON", "records-lost");
+        receiver_assert_number(&record, "AKSEGRESS_SEQ", ++seq);
         record_writer_push(writer, 0, &decision);
         receive_next(fd, &record, &seq);
         receiver_assert_absent(&record, "AKSEGRESS_LOST");

@@ -76,7 +76,7 @@ static void fill(struct sink_table *table, struct sink *sink)
         unsigned full = 0;
 
         while (full < 10000) {
-                full = sink_has_room(sink) ? 0 : full + 1;
+                full = sink_is_heard(sink) ? 0 : full + 1;
                 if (full == 0)
                         sink_table_deliver(table, &decision, 0);
                 sink_table_wake(table);
