@@ -15,6 +15,7 @@
 #define SEGMENTS 16 /* a full spool has about so many of them */
 #define SEGMENT_MIN_BYTES (256u << 10)
 #define SEGMENT_MAX_BYTES (16u << 20)
+#define MAX_BYTES (1ull << 40) /* of a spool, by its configuration */
 
 static_assert(BUFFER_SIZE <= SEGMENT_MIN_BYTES, "what is flushed fits one segment");
 static_assert(SPOOL_RECORD_MAX_LENGTH + SPOOL_SEGMENT_HEADER_SIZE <= BUFFER_SIZE, "a record fits the buffers");
@@ -144,13 +145,22 @@ static int cut_last_segment(struct spool *spool)
         return 0;
 }
 
-/* Without a position all is new. One behind the end of the row is what a power cut left of more. */
+/* One behind the end of the row is what a power cut left of more, but not of more than any spool holds. */
+static bool is_plausible(const struct spool *spool, const struct spool_position *position)
+{
+        if (spool->count == 0)
+                return position->committed <= SPOOL_SEGMENT_MAX_START / 2;
+        return position->committed <= end_of(&spool->segments[spool->count - 1]) + MAX_BYTES;
+}
+
+/* Without a position all is new. */
 static void take_position(struct spool *spool)
 {
         uint64_t first = spool->count > 0 ? spool->segments[0].start : 0;
-        struct spool_position position = { first, first };
+        struct spool_position position;
 
-        (void)spool_directory_read_position(&spool->directory, &position);
+        if (!spool_directory_read_position(&spool->directory, &position) || !is_plausible(spool, &position))
+                position = (struct spool_position){ first, first };
         if (position.committed < first)
                 position.committed = first;
         spool->opened_end = spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : position.committed;

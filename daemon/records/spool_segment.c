@@ -34,7 +34,7 @@ int spool_segment_parse_name(const char *name, uint64_t *ret_start)
                 return -EINVAL;
         start = strtoull(name, NULL, 10);
         spool_segment_name(start, again);
-        if (strcmp(name, again) != 0)
+        if (strcmp(name, again) != 0 || start > SPOOL_SEGMENT_MAX_START)
                 return -EINVAL;
         *ret_start = start;
         return 0;

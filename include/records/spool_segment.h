@@ -13,6 +13,7 @@
 
 #define SPOOL_SEGMENT_HEADER_SIZE 8
 #define SPOOL_SEGMENT_NAME_SIZE 32
+#define SPOOL_SEGMENT_MAX_START INT64_MAX /* no row comes so far; behind it numbers would have an end */
 
 /* The name of the segment that begins at this byte of the row. Names sort as the segments follow each other. */
 void spool_segment_name(uint64_t start, char name[SPOOL_SEGMENT_NAME_SIZE]);

@@ -91,6 +91,38 @@ static void without_its_position_all_is_sent_again(void **state)
         spool_close(spool);
 }
 
+static void write_file(const char *name, const char *bytes, size_t length)
+{
+        char path[192];
+
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, bytes, length), length);
+        close(fd);
+}
+
+/* Nothing would ever be read again, and at the end of all numbers nothing could follow. */
+static void places_beyond_what_any_row_comes_to_are_none(void **state)
+{
+        static const uint64_t places[] = { UINT64_MAX, INT64_MAX, 1ull << 50 };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+                for (unsigned rows = 0; rows < 2; rows++) {
+                        const uint64_t position[2] = { places[i], places[i] };
+                        struct spool *spool = open_spool(directory, 4 * MIB);
+                        append_row(spool, 0, 10 * rows, 100);
+                        spool_close(spool);
+                        write_file("position", (const char *)position, sizeof(position));
+                        write_file("18446744073709551615.records", "?", 1);
+                        spool = open_spool(directory, 4 * MIB);
+                        append_row(spool, 10 * rows, 10, 100);
+                        assert_row(spool, 0, 10 * rows + 10);
+                        spool_close(spool);
+                        each_file(remove_file);
+                }
+}
+
 /* Killed between making a file and writing to it, or with nothing whole in it. */
 static void a_segment_without_records_does_not_stand_in_the_way_of_the_next(void **state)
 {
@@ -168,6 +200,7 @@ int main(void)
                 SPOOL_TEST(a_length_beyond_all_bounds_is_damage),
                 SPOOL_TEST(a_segment_that_somebody_removed_is_passed_over),
                 SPOOL_TEST(without_its_position_all_is_sent_again),
+                SPOOL_TEST(places_beyond_what_any_row_comes_to_are_none),
                 SPOOL_TEST(a_segment_without_records_does_not_stand_in_the_way_of_the_next),
                 SPOOL_TEST(other_files_are_left_alone),
                 SPOOL_TEST(what_a_full_disk_left_behind_a_segment_is_not_read_after_a_restart),
