@@ -53,7 +53,9 @@ static const char *kind_advice(enum config_yaml_kind given, enum config_yaml_kin
 {
         if (wanted == CONFIG_YAML_TEXT)
                 return " (a text with [ ], { } or ': ' wants quotes)";
-        return given == CONFIG_YAML_TEXT && wanted == CONFIG_YAML_SEQUENCE ? ": write it between [ and ]" : "";
+        if (wanted == CONFIG_YAML_MAPPING)
+                return ": write it like { key: value }";
+        return given == CONFIG_YAML_TEXT ? ": write it between [ and ]" : ": write it behind '- ', or between [ and ]";
 }
 
 /* Whether the node is of the kind that is wanted; if not, that is reported. */

@@ -91,7 +91,7 @@ struct example {
 #define NOT_A_SERVER(text)                                                                                             \
         "'" text "' is not a server: write it like siem.contoso.com:6514, 10.0.0.9:514, [fd00::9]:514, or /dev/log"
 #define NOT_A_LIST "a single value where a list is expected: write it between [ and ]"
-#define NOT_A_MAPPING "a single value where a mapping is expected"
+#define NOT_A_MAPPING "a single value where a mapping is expected: write it like { key: value }"
 #define NOT_A_TEXT "a list where a single value is expected (a text with [ ], { } or ': ' wants quotes)"
 #define NOTHING "nothing is written here: write a single value, or leave the key out"
 
@@ -118,7 +118,7 @@ static const struct example examples[] = {
         { "listen.proxy", "port", "1", NULL, 0 },
         { "listen.proxy", "port", "0", PORT_COMPLAINT("0"), 0 },
         { "listen", "dns", "{ address: 10.0.0.4 }", NULL, 0 },
-        { "listen", "dns", "[53]", "a list where a mapping is expected", 0 },
+        { "listen", "dns", "[53]", "a list where a mapping is expected: write it like { key: value }", 0 },
         { "listen.dns", "address", "0.0.0.0", NULL, 0 },
         { "listen.dns", "address", "10.0.0", ADDRESS_COMPLAINT, 0 },
         { "listen.dns", "port", "5353", NULL, 0 },
@@ -177,7 +177,8 @@ static const struct example examples[] = {
         { "", "clusters",
           "[{ name: a, sources: [10.0.0.0/8], cloud: AzureUSGovernment, location: usgovvirginia, snat_pool: main }]",
           NULL, 0 },
-        { "", "clusters", "{ name: a }", "a mapping where a list is expected", 0 },
+        { "", "clusters", "{ name: a }", "a mapping where a list is expected: write it behind '- ', or between [ and ]",
+          0 },
         { "clusters", "name", "prod-weu", NULL, 0 },
         { "clusters", "name", "[prod]", NOT_A_TEXT, 0 },
         { "clusters", "name", "null", NOTHING, 0 },
@@ -204,7 +205,8 @@ static const struct example examples[] = {
         { "clusters", "features", "[monitor, monitor]", "'monitor' is in the list already: keep it once", 10 },
         { "clusters", "features", "monitor", NOT_A_LIST, 0 },
         { "clusters", "parameters", "{ vault_name: contoso-kv, cidrs: [10.0.0.0/8, 10.1.2.3] }", NULL, 0 },
-        { "clusters", "parameters", "[vault_name]", "a list where a mapping is expected", 0 },
+        { "clusters", "parameters", "[vault_name]", "a list where a mapping is expected: write it like { key: value }",
+          0 },
         { "clusters", "parameters", "{ Vault: a }",
           "'Vault' is not a parameter's name: write lower-case letters, digits and underscores", 2 },
         { "clusters", "api_server", "x.hcp.westeurope.azmk8s.io", NULL, 0 },
@@ -232,7 +234,8 @@ static const struct example examples[] = {
           "'10.0.0.53:0' is not a server: write it like 10.0.0.53, 10.0.0.53:5353 or [fd00::53]:53", 1 },
         { "resolver", "servers", "[0.0.0.0]", "'0.0.0.0' cannot be the address of a DNS server", 1 },
         { "resolver", "forward_zones", "{ internal.contoso.com: [10.0.0.53] }", NULL, 0 },
-        { "resolver", "forward_zones", "[internal.contoso.com]", "a list where a mapping is expected", 0 },
+        { "resolver", "forward_zones", "[internal.contoso.com]",
+          "a list where a mapping is expected: write it like { key: value }", 0 },
         { "resolver", "forward_zones", "{ \"*.contoso.com\": [10.0.0.53] }",
           "'*.contoso.com' is not a DNS name: write it like internal.contoso.com", 3 },
         { "", "timeouts", "{ inspect: 1s }", NULL, 0 },
@@ -250,7 +253,7 @@ static const struct example examples[] = {
         { "timeouts", "idle", "168h", NULL, 0 },
         { "timeouts", "idle", "soon", "'soon' is not a duration: write it like 500ms, 10s, 30m or 1h", 0 },
         { "", "limits", "{ connections: 1 }", NULL, 0 },
-        { "", "limits", "[1]", "a list where a mapping is expected", 0 },
+        { "", "limits", "[1]", "a list where a mapping is expected: write it like { key: value }", 0 },
         { "limits", "connections", "10000000", NULL, 0 },
         { "limits", "connections", "0", "'0' is not a whole number from 1 to 10000000", 0 },
         { "limits", "connections_per_client", "1", NULL, 0 },
