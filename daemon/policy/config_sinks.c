@@ -151,6 +151,34 @@ static uint16_t default_port(enum config_transport transport)
         return 0;
 }
 
+/* "fd00::9:514" is an address, but whoever ends it like a port of syslog probably left out the brackets. */
+static bool may_lack_brackets(const struct config_server *server)
+{
+        static const char *const ports[] = { "514", "601", "6514" };
+        const char *colon = strrchr(server->text, ':');
+
+        if (server->endpoint.address.family != AF_INET6 || server->text[0] == '[' || colon[-1] == ':')
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+                if (strcmp(colon + 1, ports[i]) == 0)
+                        return true;
+        return false;
+}
+
+static void check_brackets(struct config_reader *reader, const struct config_server *server)
+{
+        int address_length;
+
+        if (!may_lack_brackets(server))
+                return;
+        address_length = (int)(strrchr(server->text, ':') - server->text);
+        config_reader_warning(
+                reader, server->place,
+                "logging.address: '%s' is an address without a port: write [%.*s]:%s if that is the port, "
+                "or [%s]",
+                server->text, address_length, server->text, server->text + address_length + 1, server->text);
+}
+
 static void check_server(struct config_reader *reader, const struct config_yaml_node *node, struct config_sink *sink)
 {
         struct config_server *server = &sink->server;
@@ -168,6 +196,7 @@ static void check_server(struct config_reader *reader, const struct config_yaml_
                                     is_path ? "a path" : "not a path",
                                     is_path ? "write transport: unix, or a server"
                                             : "transport unix wants a socket of this machine, like /dev/log");
+        check_brackets(reader, server);
         if (!is_path && server->endpoint.port == 0)
                 server->endpoint.port = default_port(sink->transport);
 }

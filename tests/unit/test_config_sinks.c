@@ -207,6 +207,24 @@ static void a_server_fits_its_transport(void **state)
                      "this machine, like /dev/log");
 }
 
+static void an_address_that_ends_like_a_port_may_lack_brackets(void **state)
+{
+        (void)state;
+        assert_warning(with_sinks("{ sink: syslog, address: 'fd00::9:6514' }"),
+                       "c.yaml:4:37: warning: logging.address: 'fd00::9:6514' is an address without a port: write "
+                       "[fd00::9]:6514 if that is the port, or [fd00::9:6514]");
+}
+
+static void an_address_in_brackets_is_whole(void **state)
+{
+        struct reading reading = read_good(with_sinks("{ sink: syslog, address: '[fd00::9:6514]' }, "
+                                                      "{ sink: syslog, address: '[fd00::9]:6514' }, "
+                                                      "{ sink: syslog, address: 'fd00::514' }"));
+
+        (void)state;
+        finish(&reading);
+}
+
 static void a_file_sink_wants_a_path(void **state)
 {
         (void)state;
@@ -439,6 +457,8 @@ int main(void)
                 cmocka_unit_test(the_path_of_a_socket_has_a_greatest_length),
                 cmocka_unit_test(a_syslog_sink_wants_a_server),
                 cmocka_unit_test(a_server_fits_its_transport),
+                cmocka_unit_test(an_address_that_ends_like_a_port_may_lack_brackets),
+                cmocka_unit_test(an_address_in_brackets_is_whole),
                 cmocka_unit_test(a_file_sink_wants_a_path),
                 cmocka_unit_test(the_journal_and_nothing_else_has_format_journal),
                 cmocka_unit_test(a_certificate_wants_its_key),
