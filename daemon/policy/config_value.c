@@ -169,8 +169,15 @@ int config_value_duration(const struct config_input *input, void *field, char *c
 
 int config_value_duration_or_off(const struct config_input *input, void *field, char *complaint)
 {
+        uint64_t number;
+        const char *unit;
+
         if (strcmp(input->text, "off") == 0)
                 return config_value_store(field, &(unsigned){ 0 }, sizeof(unsigned));
+        if (!leading_number(input->text, &number, &unit) || unit_factor(time_units, ARRAY_SIZE(time_units), unit) == 0)
+                return config_value_complain(complaint,
+                                             "'%.80s' is neither 'off' nor a duration: write it like 10s, 30m or 1h",
+                                             input->text);
         return config_value_duration(input, field, complaint);
 }
 

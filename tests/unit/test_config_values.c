@@ -87,6 +87,7 @@ struct example {
 #define ADDRESS_COMPLAINT "'10.0.0' is not an address: write it like 10.0.0.4 or fd00::4"
 #define PORT_COMPLAINT(text) "'" text "' is not a port: write a number from 1 to 65535"
 #define DURATION(text) "'" text "' has no unit: write it like 500ms, 10s, 30m or 1h"
+#define NEITHER(text) "'" text "' is neither 'off' nor a duration: write it like 10s, 30m or 1h"
 #define RANGE(text) "'" text "' is not a range of addresses: write it like 10.0.1.10-10.0.1.29"
 #define NOT_A_SERVER(text)                                                                                             \
         "'" text "' is not a server: write it like siem.contoso.com:6514, 10.0.0.9:514, [fd00::9]:514, or /dev/log"
@@ -306,7 +307,9 @@ static const struct example examples[] = {
         { "logging", "summarize", "10s", NULL, 0 },
         { "logging", "summarize", "1h", NULL, 0 },
         { "logging", "summarize", "999ms", "'999ms' is out of bounds: from 1s to 1h is allowed", 0 },
-        { "logging", "summarize", "10", DURATION("10"), 0 },
+        { "logging", "summarize", "10", NEITHER("10"), 0 },
+        { "logging", "summarize", "false", NEITHER("false"), 0 },
+        { "logging", "summarize", "10sec", NEITHER("10sec"), 0 },
         { "logging", "summarize", "2h", "'2h' is out of bounds: from 1s to 1h is allowed", 0 },
         { "logging", "queue", "64", NULL, 0 },
         { "logging", "queue", "1048576", NULL, 0 },
