@@ -116,27 +116,22 @@ def group_hierarchies():
 
 
 def remove_group(group):
-    """Ends what is left in a control group, and removes it with everything below."""
-    def processes():
-        listed = [line for path in group.glob("**/cgroup.procs") for line in path.read_text().split()]
-        for pid in listed:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-        return listed
+    """Ends what is left in a control group, and removes it with everything below; some of that may go away by itself meanwhile."""
+    passing = (errno.EBUSY,  # a process that ended a moment ago may still count
+               errno.ENOENT, errno.ENODEV, errno.ESRCH)
 
     def removed():
-        if processes():
-            return False
         try:
-            for directory in sorted(group.glob("**/"), key=lambda path: len(path.parts), reverse=True):
-                directory.rmdir()
-        except OSError as error:  # one that ended a moment ago may still count
-            if error.errno != errno.EBUSY:
+            for directory, _, _ in os.walk(group, topdown=False):
+                for pid in pathlib.Path(directory, "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+                os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in passing:
                 raise
         return not group.exists()
 
-    if group.exists():
-        wait_for(removed, f"end of the processes in {group}", 60)
+    wait_for(removed, f"end of the processes in {group}", 60)
 
 
 def remove_dead_groups():
