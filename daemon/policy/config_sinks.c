@@ -305,20 +305,24 @@ static void check_clusters(struct config_reader *reader, const struct config *co
         }
 }
 
-/* What two sinks would write to at once. */
-static void check_shared(struct config_reader *reader, const struct config_sink *sink,
+/* What two sinks would write to at once. Returns whether there is something. */
+static bool check_shared(struct config_reader *reader, const struct config_sink *sink,
                          const struct config_sink *earlier)
 {
-        if (same_text(&sink->path, &earlier->path))
+        bool one_file = same_text(&sink->path, &earlier->path);
+        bool one_spool = same_text(&sink->spool, &earlier->spool);
+
+        if (one_file)
                 config_reader_error(
                         reader, sink->path.place,
                         "logging.path: '%s' is written by the sink on line %u already: give it another file",
                         sink->path.text, earlier->place.line);
-        if (same_text(&sink->spool, &earlier->spool))
+        if (one_spool)
                 config_reader_error(
                         reader, sink->spool.place,
                         "logging.spool: '%s' is kept by the sink on line %u already: give it another directory",
                         sink->spool.text, earlier->place.line);
+        return one_file || one_spool;
 }
 
 void config_sinks_check_all(struct config_reader *reader, const struct config *config)
@@ -326,6 +330,7 @@ void config_sinks_check_all(struct config_reader *reader, const struct config *c
         for (size_t i = 0; i < config->sink_count; i++) {
                 check_clusters(reader, config, &config->sinks[i]);
                 for (size_t j = 0; j < i; j++)
-                        check_shared(reader, &config->sinks[i], &config->sinks[j]);
+                        if (check_shared(reader, &config->sinks[i], &config->sinks[j]))
+                                break;
         }
 }

@@ -364,12 +364,23 @@ static char *absolute_path(const struct config_input *input)
         return path;
 }
 
+/* Nobody means files of these names, or of none. */
+static bool is_no_path(const char *text)
+{
+        static const char *const words[] = { "", "true", "false", "yes", "no", "on", "off" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                if (strcasecmp(text, words[i]) == 0)
+                        return true;
+        return false;
+}
+
 int config_value_directory(const struct config_input *input, void *field, char *complaint)
 {
         char *path;
 
-        if (input->text[0] == '\0')
-                return config_value_complain(complaint, "'' is not a path");
+        if (is_no_path(input->text))
+                return config_value_complain(complaint, "'%s' is not a path: name a file or a directory", input->text);
         if (field == NULL)
                 return 0;
         path = absolute_path(input);

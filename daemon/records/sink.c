@@ -64,7 +64,7 @@ static void count_lost(struct sink *sink, uint64_t count)
 
 static const char *reason_of(int error)
 {
-        if (error == -EDQUOT)
+        if (error == -EXFULL)
                 return "its spool is full";
         if (error == -EADDRNOTAVAIL)
                 return "DNS gives no address for it";

@@ -27,6 +27,7 @@
 #define BATCH_BYTES (128 * 1024)
 #define LENGTH_SIZE 8 /* "65536 " */
 #define ERROR_SIZE 256
+#define MIB (1u << 20)
 
 static_assert(BATCH_BYTES >= SPOOL_RECORD_MAX_LENGTH + LENGTH_SIZE, "a record fits a batch");
 
@@ -39,6 +40,7 @@ struct sink_stream {
         struct syslog_target *latest;                /* the opening thread's; reference held */
         _Atomic(struct syslog_target *) next_target; /* reference held; NULL: none that was not taken yet */
         atomic_bool is_full;                         /* the sink waits for room */
+        atomic_bool disk_is_full;
         atomic_bool connected;
         atomic_uint_fast64_t connections;
 
@@ -163,6 +165,13 @@ static void note_room(struct sink_stream *stream)
                 wakeup_force(stream->room);
 }
 
+/* What was sent on this connection gives way: what is new would be lost for certain. The sink tries again by itself. */
+static void make_room_on_disk(struct sink_stream *stream)
+{
+        if (atomic_exchange(&stream->disk_is_full, false))
+                spool_confirm(stream->spool);
+}
+
 /* Sends a batch. Returns whether there was one. */
 static bool send_batch(struct sink_stream *stream)
 {
@@ -182,6 +191,7 @@ static bool send_batch(struct sink_stream *stream)
                 return true;
         }
         spool_commit(stream->spool);
+        make_room_on_disk(stream);
         note_room(stream);
         if (spool_error < 0) {
                 log_failure(stream, strerror(-spool_error));
@@ -195,7 +205,8 @@ static void wait_for_records(struct sink_stream *stream)
         struct wakeup *wakeup = &stream->wait.wakeup;
 
         wakeup_prepare(wakeup);
-        if (spool_is_read(stream->spool) && !io_wait_is_stopping(&stream->wait) && !atomic_load(&stream->wait.changed))
+        if (spool_is_read(stream->spool) && !io_wait_is_stopping(&stream->wait) &&
+            !atomic_load(&stream->wait.changed) && !atomic_load(&stream->disk_is_full))
                 wakeup_wait(wakeup, syslog_connection_descriptor(stream->connection), POLLIN, -1);
         else
                 wakeup_cancel(wakeup);
@@ -271,6 +282,17 @@ static void stream_free(struct sink_stream *stream)
         free(stream);
 }
 
+static void warn_of_small_disk(struct spool *spool, const char *directory)
+{
+        uint64_t missing_bytes = spool_missing_bytes(spool);
+
+        if (missing_bytes > 0)
+                log_warning("logging: %s: its disk has %" PRIu64
+                            " MiB too little for all of spool_max: records are lost "
+                            "once it is full: make room, or lower spool_max",
+                            directory, (missing_bytes + MIB - 1) / MIB);
+}
+
 int sink_stream_open(struct syslog_target *target, const char *spool_directory, uint64_t spool_max_bytes,
                      struct wakeup *room, char *error, size_t error_size, struct sink_stream **ret)
 {
@@ -298,6 +320,7 @@ int sink_stream_open(struct syslog_target *target, const char *spool_directory, 
                 return r;
         }
         stream->started = true;
+        warn_of_small_disk(stream->spool, spool_directory);
         *ret = stream;
         return 0;
 }
@@ -325,12 +348,21 @@ struct sink_output_figures sink_stream_figures(struct sink_stream *stream)
 
 /* As output of a sink. */
 
+static int tell_full_disk(struct sink_stream *stream, int r)
+{
+        if (spool_is_disk_full(r)) {
+                atomic_store(&stream->disk_is_full, true);
+                wakeup_wake(&stream->wait.wakeup);
+        }
+        return r;
+}
+
 static int output_put(void *output, const char *record, size_t length)
 {
         struct sink_stream *stream = output;
-        int r = spool_append(stream->spool, record, length);
+        int r = tell_full_disk(stream, spool_append(stream->spool, record, length));
 
-        if (r != -EDQUOT)
+        if (r != -EXFULL)
                 return r;
         /* Room that is made before the flag is seen by the second try, room that is made after it is told. */
         atomic_store(&stream->is_full, true);
@@ -343,7 +375,7 @@ static int output_put(void *output, const char *record, size_t length)
 static int output_flush(void *output)
 {
         struct sink_stream *stream = output;
-        int r = spool_flush(stream->spool);
+        int r = tell_full_disk(stream, spool_flush(stream->spool));
 
         wakeup_wake(&stream->wait.wakeup);
         return r;

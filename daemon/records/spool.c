@@ -303,6 +303,18 @@ static bool fits_last(struct spool *spool, uint64_t *ret_size)
         return fits;
 }
 
+bool spool_is_disk_full(int error)
+{
+        return error == -ENOSPC || error == -EDQUOT;
+}
+
+/* The next flush begins another, so that this one can go, which makes room on a full disk. */
+static void leave_segment(struct spool *spool, uint64_t size)
+{
+        (void)!ftruncate(spool->write_fd, (off_t)size);
+        close_descriptor(&spool->write_fd);
+}
+
 int spool_flush(struct spool *spool)
 {
         uint64_t size = 0;
@@ -317,6 +329,8 @@ int spool_flush(struct spool *spool)
         /* What a failed write left behind the end is written over by the next. */
         if (r == 0)
                 r = write_at(spool->write_fd, spool->buffer, spool->buffered, size);
+        if (spool_is_disk_full(r) && size > 0)
+                leave_segment(spool, size);
         if (r < 0)
                 return r;
         pthread_mutex_lock(&spool->lock);
@@ -362,7 +376,7 @@ int spool_append(struct spool *spool, const char *record, size_t length)
                         return r;
         }
         if (is_full(spool, framed))
-                return -EDQUOT;
+                return -EXFULL;
         spool->buffered += spool_segment_frame(record, length, spool->buffer + spool->buffered);
         spool->buffered_records++;
         return 0;
@@ -476,6 +490,9 @@ bool spool_next(struct spool *spool, struct spool_record *ret, int *reterr)
 
 static void remove_first(struct spool *spool)
 {
+        /* Its bytes stay on the disk for as long as it is open. */
+        if (spool->read_start == spool->segments[0].start)
+                close_descriptor(&spool->read_fd);
         spool_directory_remove(&spool->directory, &spool->segments[0]);
         spool->total_bytes -= spool->segments[0].size;
         spool->count--;
@@ -587,6 +604,16 @@ uint64_t spool_damaged_bytes(struct spool *spool)
         uint64_t damaged = spool->damaged_bytes;
         pthread_mutex_unlock(&spool->lock);
         return damaged;
+}
+
+uint64_t spool_missing_bytes(struct spool *spool)
+{
+        uint64_t free_bytes = spool_directory_free_bytes(&spool->directory);
+
+        pthread_mutex_lock(&spool->lock);
+        uint64_t growth = spool->max_bytes > spool->total_bytes ? spool->max_bytes - spool->total_bytes : 0;
+        pthread_mutex_unlock(&spool->lock);
+        return growth > free_bytes ? growth - free_bytes : 0;
 }
 
 bool spool_is_on_disk(const struct spool *spool)

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "records/spool_segment.h"
@@ -58,6 +59,15 @@ void spool_directory_close(struct spool_directory *directory)
         close_descriptor(&directory->position_fd);
         close_descriptor(&directory->lock_fd);
         close_descriptor(&directory->fd);
+}
+
+uint64_t spool_directory_free_bytes(const struct spool_directory *directory)
+{
+        struct statvfs status;
+
+        if (spool_directory_is_memory(directory) || fstatvfs(directory->fd, &status) == -1)
+                return UINT64_MAX;
+        return (uint64_t)status.f_bavail * status.f_frsize;
 }
 
 static int tell_of(const struct spool_directory *directory, const char *name, spool_directory_fn on_segment,

@@ -16,7 +16,6 @@
 #define KEEP_ALIVE_IDLE_S 60 /* below the 4 min after which Azure's load balancer forgets a flow */
 #define KEEP_ALIVE_INTERVAL_S 10
 #define KEEP_ALIVE_PROBES 3
-#define USER_TIMEOUT_MS 90000 /* unacknowledged for so long: gone (RFC 5482) */
 
 struct syslog_connection {
         int fd;
@@ -34,7 +33,7 @@ static void set_options(int fd)
                 { IPPROTO_TCP, TCP_KEEPIDLE, KEEP_ALIVE_IDLE_S },
                 { IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_S },
                 { IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_PROBES },
-                { IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS },
+                { IPPROTO_TCP, TCP_USER_TIMEOUT, SYSLOG_CONNECTION_STALL_MS },
                 { IPPROTO_TCP, TCP_NODELAY, 1 },
         };
 

@@ -43,13 +43,16 @@ void spool_close(struct spool *spool);
 /* The appending thread's calls. */
 
 /*
- * Takes a copy of a record. Returns 0; -EDQUOT: the spool is full; or -errno of the disk. The record was not taken then,
+ * Takes a copy of a record. Returns 0; -EXFULL: the spool is full; or -errno of the disk. The record was not taken then,
  * and may be offered again.
  */
 MUST_CHECK int spool_append(struct spool *spool, const char *record, size_t length);
 
 /* Makes the records taken so far readable, and safe from the end of the process. Returns as spool_append does. */
 MUST_CHECK int spool_flush(struct spool *spool);
+
+/* Whether an error of these two says that the disk, or our share of it, is full. */
+bool spool_is_disk_full(int error);
 
 /* How many records were taken and are not flushed. */
 size_t spool_unflushed(const struct spool *spool);
@@ -65,7 +68,10 @@ MUST_CHECK bool spool_next(struct spool *spool, struct spool_record *ret, int *r
 /* All records that spool_next gave so far were sent. */
 void spool_commit(struct spool *spool);
 
-/* The receiver is known to have worked off all that was committed, as far as it was read since spool_rewind. */
+/*
+ * The receiver is known, or taken, to have worked off all that was committed, as far as it was read since spool_rewind. The
+ * segments of that go, but for the one that is appended to.
+ */
 void spool_confirm(struct spool *spool);
 
 /*
@@ -99,6 +105,9 @@ uint64_t spool_damaged_bytes(struct spool *spool);
  * has become less.
  */
 void spool_set_max_bytes(struct spool *spool, uint64_t max_bytes);
+
+/* How much of max_bytes the disk has no room for, when all of it is needed; 0 in memory. */
+uint64_t spool_missing_bytes(struct spool *spool);
 
 /* Whether the segments are files. */
 bool spool_is_on_disk(const struct spool *spool);

@@ -41,6 +41,9 @@ void spool_directory_close(struct spool_directory *directory);
 
 bool spool_directory_is_memory(const struct spool_directory *directory);
 
+/* What of its file system is free for this process; UINT64_MAX when that is not known, and for memory. */
+uint64_t spool_directory_free_bytes(const struct spool_directory *directory);
+
 /* Calls back for each segment that holds something, in no order; its -errno ends it. Returns 0 or -errno. */
 typedef int (*spool_directory_fn)(const struct spool_segment *segment, void *context);
 MUST_CHECK int spool_directory_each(const struct spool_directory *directory, spool_directory_fn on_segment,

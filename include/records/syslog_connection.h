@@ -14,7 +14,7 @@
 #include "records/io_wait.h"
 #include "records/syslog_target.h"
 
-#define SYSLOG_CONNECTION_STALL_MS 300000 /* a server that takes no byte for so long has gone */
+#define SYSLOG_CONNECTION_STALL_MS 90000 /* a server that takes no byte for so long has gone (RFC 5482) */
 
 struct syslog_connection;
 

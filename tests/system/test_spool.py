@@ -206,6 +206,19 @@ def test_a_full_spool_loses_the_newest_and_says_so(start_daemon, lab, spool):
         assert sum(int(record.get("lost", 0)) for record in records.values()) > 1000
 
 
+def test_a_full_disk_takes_what_is_new_for_what_was_sent(start_daemon, lab):
+    """The disk is smaller than what is kept to be sent again: while the receiver is there, nothing is lost."""
+    disk = lab.mount_tmpfs("small-spool", "2m")
+    with Rsyslog(lab) as receiver:
+        daemon = start_daemon(with_sinks(tls_sink(lab, events=["deny"], spool=str(disk / "spool"), spool_max="32MiB")))
+        daemon.wait_log(f"{disk}/spool: its disk has 30 MiB too little for all of spool_max")
+        for sent in range(3000, 24001, 3000):
+            send(lab, 3000)
+            arrived(receiver, settled(daemon, sent))
+        check_all(receiver, daemon)
+        daemon.wait_log("No space left on device")
+
+
 def test_a_stalled_receiver_holds_up_nobody(start_daemon, client, lab, spool):
     """Stopped, not gone: clients and the other sink notice nothing, and later all arrives."""
     receiver = Rsyslog(lab).start()

@@ -403,6 +403,23 @@ static void two_sinks_do_not_share_a_file(void **state)
                      "c.yaml:6:23: logging.path: '/a' is written by the sink on line 5 already: give it another file");
 }
 
+static void a_third_sink_of_one_file_is_reported_once(void **state)
+{
+        static const char *const expected[] = {
+                "c.yaml:6:23: logging.path: '/a' is written by the sink on line 5 already: give it another file",
+                "c.yaml:7:23: logging.path: '/a' is written by the sink on line 5 already: give it another file",
+        };
+
+        struct reading reading = read_text(
+                REST "logging:\n- { sink: file, path: /a }\n- { sink: file, path: /a }\n- { sink: file, path: /a }\n");
+
+        (void)state;
+        assert_int_equal(diagnostics_line_count(reading.diagnostics), ARRAY_SIZE(expected));
+        for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+                assert_string_equal(diagnostics_line(reading.diagnostics, i), expected[i]);
+        finish(&reading);
+}
+
 static void two_sinks_do_not_share_a_spool(void **state)
 {
         (void)state;
@@ -472,6 +489,7 @@ int main(void)
                 cmocka_unit_test(a_sink_names_clusters_that_are_there),
                 cmocka_unit_test(a_cluster_whose_name_cannot_be_read_is_the_only_error),
                 cmocka_unit_test(two_sinks_do_not_share_a_file),
+                cmocka_unit_test(a_third_sink_of_one_file_is_reported_once),
                 cmocka_unit_test(two_sinks_do_not_share_a_spool),
                 cmocka_unit_test(files_of_a_sink_are_taken_from_the_configuration_s_directory),
                 cmocka_unit_test(a_resource_id_has_a_greatest_length),

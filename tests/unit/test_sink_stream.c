@@ -335,7 +335,7 @@ static void a_full_spool_says_so_and_wakes_the_sink(void **state)
         for (;;) {
                 while ((r = put(&scene, count, 1000)) == 0)
                         count++;
-                assert_int_equal(r, -EDQUOT);
+                assert_int_equal(r, -EXFULL);
                 assert_int_equal(sink_stream_output.flush(scene.stream), 0);
                 if (!wakeup_poll(&scene.room, 300))
                         break;

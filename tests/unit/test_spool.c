@@ -135,7 +135,7 @@ static void a_full_spool_takes_no_more_until_something_is_sent(void **state)
                 assert_int_equal(spool_used_percent(spool), 0);
                 while ((r = append(spool, count, 1000)) == 0)
                         count++;
-                assert_int_equal(r, -EDQUOT);
+                assert_int_equal(r, -EXFULL);
                 assert_int_equal(spool_flush(spool), 0);
                 assert_in_range(spool_used_percent(spool), 99, 100);
                 assert_in_range(count, 4 * MIB / 1100, 4 * MIB / 1000);
@@ -340,7 +340,7 @@ static void a_spool_grows_and_shrinks_while_it_is_used(void **state)
         assert_int_equal(spool_used_percent(spool), 0);
         append_row(spool, count, 17000, 1000);
         spool_set_max_bytes(spool, 16 * MIB);
-        assert_int_equal(append(spool, 0, 1000), -EDQUOT);
+        assert_int_equal(append(spool, 0, 1000), -EXFULL);
         assert_in_range(spool_used_percent(spool), 100, 120);
         assert_row(spool, 0, count + 17000);
         spool_commit(spool);
