@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "records/spool_directory.h"
+#include "records/spool_row.h"
 #include "records/spool_segment.h"
 
 #define BUFFER_SIZE (256 * 1024)
@@ -47,25 +48,19 @@ struct spool {
         uint64_t max_bytes;
         uint64_t segment_bytes;
         uint64_t replay_bytes;
-        struct spool_segment *segments; /* one behind the other; the last is appended to */
-        size_t count;
-        size_t capacity;
-        uint64_t total_bytes;
+        struct spool_row row; /* its last segment is appended to */
         uint64_t appended_records;
         uint64_t sent_records;
         uint64_t damaged_bytes;
         struct spool_position position;
 };
 
-static uint64_t end_of(const struct spool_segment *segment)
-{
-        return segment->start + segment->size;
-}
-
 /* Where the row ends. Locked. */
 static uint64_t row_end(const struct spool *spool)
 {
-        return spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : spool->opened_end;
+        const struct spool_segment *last = spool_row_last(&spool->row);
+
+        return last != NULL ? spool_segment_end(last) : spool->opened_end;
 }
 
 /* Where reading may have to begin again. Locked. */
@@ -86,86 +81,53 @@ static void close_descriptor(int *fd)
 
 /* Opening. */
 
-static int add_segment(struct spool *spool, const struct spool_segment *segment)
-{
-        if (spool->count == spool->capacity) {
-                size_t capacity = spool->capacity * 2 + SEGMENTS;
-                struct spool_segment *segments = reallocarray(spool->segments, capacity, sizeof(*segments));
-                if (segments == NULL)
-                        return -ENOMEM;
-                spool->segments = segments;
-                spool->capacity = capacity;
-        }
-        spool->segments[spool->count++] = *segment;
-        spool->total_bytes += segment->size;
-        return 0;
-}
-
 static int on_segment(const struct spool_segment *segment, void *context)
 {
-        return add_segment(context, segment);
-}
+        struct spool *spool = context;
 
-static int compare_segments(const void *a, const void *b)
-{
-        const struct spool_segment *one = a;
-        const struct spool_segment *other = b;
-
-        return one->start < other->start ? -1 : one->start > other->start;
-}
-
-/* What a failed write left behind the end of a segment was written again: at the start of the next one, if it went there. */
-static void leave_out_what_comes_twice(struct spool *spool)
-{
-        for (size_t i = 0; i + 1 < spool->count; i++) {
-                struct spool_segment *segment = &spool->segments[i];
-                uint64_t room = segment[1].start - segment->start;
-
-                if (segment->size <= room)
-                        continue;
-                spool->total_bytes -= segment->size - room;
-                segment->size = room;
-        }
+        return spool_row_add(&spool->row, segment);
 }
 
 /* Only the last one can have an unfinished record at its end; earlier ones were left for the next when they were whole. */
 static int cut_last_segment(struct spool *spool)
 {
-        struct spool_segment *last = &spool->segments[spool->count - 1];
+        const struct spool_segment *last = spool_row_last(&spool->row);
         uint64_t whole;
-        int r = spool_directory_cut(&spool->directory, last, &whole);
 
+        if (last == NULL)
+                return 0;
+        int r = spool_directory_cut(&spool->directory, last, &whole);
         if (r < 0)
                 return r;
-        spool->total_bytes -= last->size - whole;
         spool->damaged_bytes += last->size - whole;
-        last->size = whole;
-        if (whole == 0)
-                spool->count--;
+        spool_row_resize_last(&spool->row, whole);
         return 0;
 }
 
 /* One behind the end of the row is what a power cut left of more, but not of more than any spool holds. */
 static bool is_plausible(const struct spool *spool, const struct spool_position *position)
 {
-        if (spool->count == 0)
+        const struct spool_segment *last = spool_row_last(&spool->row);
+
+        if (last == NULL)
                 return position->committed <= SPOOL_SEGMENT_MAX_START / 2;
-        return position->committed <= end_of(&spool->segments[spool->count - 1]) + MAX_BYTES;
+        return position->committed <= spool_segment_end(last) + MAX_BYTES;
 }
 
 /* Without a position all is new. */
 static void take_position(struct spool *spool)
 {
-        uint64_t first = spool->count > 0 ? spool->segments[0].start : 0;
+        const struct spool_segment *segment = spool_row_first(&spool->row);
+        uint64_t first = segment != NULL ? segment->start : 0;
         struct spool_position position;
 
         if (!spool_directory_read_position(&spool->directory, &position) || !is_plausible(spool, &position))
                 position = (struct spool_position){ first, first };
         if (position.committed < first)
                 position.committed = first;
-        spool->opened_end = spool->count > 0 ? end_of(&spool->segments[spool->count - 1]) : position.committed;
-        if (position.committed > spool->opened_end)
-                spool->opened_end = position.committed;
+        spool->opened_end = position.committed;
+        if (row_end(spool) > spool->opened_end)
+                spool->opened_end = row_end(spool);
         spool->position = position;
 }
 
@@ -175,11 +137,9 @@ static int open_directory(struct spool *spool, const char *path)
 
         if (r == 0)
                 r = spool_directory_each(&spool->directory, on_segment, spool);
-        if (r == 0 && spool->count > 0) {
-                qsort(spool->segments, spool->count, sizeof(*spool->segments), compare_segments);
-                leave_out_what_comes_twice(spool);
+        spool_row_sort(&spool->row);
+        if (r == 0)
                 r = cut_last_segment(spool);
-        }
         if (r == 0)
                 take_position(spool);
         return r;
@@ -237,12 +197,12 @@ void spool_close(struct spool *spool)
 {
         if (spool == NULL)
                 return;
-        for (size_t i = 0; i < spool->count; i++)
-                close_descriptor(&spool->segments[i].fd);
+        for (size_t i = 0; i < spool->row.count; i++)
+                close_descriptor(&spool->row.segments[i].fd);
         close_descriptor(&spool->read_fd);
         close_descriptor(&spool->write_fd);
         spool_directory_close(&spool->directory);
-        free(spool->segments);
+        spool_row_free(&spool->row);
         free(spool->chunk);
         free(spool->buffer);
         pthread_mutex_destroy(&spool->lock);
@@ -264,7 +224,7 @@ static int begin_segment(struct spool *spool)
         if (r < 0)
                 return r;
         pthread_mutex_lock(&spool->lock);
-        r = add_segment(spool, &segment);
+        r = spool_row_add(&spool->row, &segment);
         pthread_mutex_unlock(&spool->lock);
         if (r < 0) {
                 close_descriptor(&segment.fd);
@@ -296,7 +256,7 @@ static bool fits_last(struct spool *spool, uint64_t *ret_size)
 
         pthread_mutex_lock(&spool->lock);
         if (spool->write_fd != -1) {
-                *ret_size = spool->segments[spool->count - 1].size;
+                *ret_size = spool_row_last(&spool->row)->size;
                 fits = *ret_size + spool->buffered <= spool->segment_bytes;
         }
         pthread_mutex_unlock(&spool->lock);
@@ -334,8 +294,7 @@ int spool_flush(struct spool *spool)
         if (r < 0)
                 return r;
         pthread_mutex_lock(&spool->lock);
-        spool->segments[spool->count - 1].size += spool->buffered;
-        spool->total_bytes += spool->buffered;
+        spool_row_resize_last(&spool->row, size + spool->buffered);
         spool->appended_records += spool->buffered_records;
         pthread_mutex_unlock(&spool->lock);
         spool->buffered = 0;
@@ -349,12 +308,12 @@ int spool_flush(struct spool *spool)
  */
 static uint64_t used_bytes(const struct spool *spool)
 {
-        const struct spool_segment *first = spool->segments;
+        const struct spool_segment *first = spool_row_first(&spool->row);
         uint64_t start = replay_start(spool);
 
-        if (spool->count == 0 || first->size <= spool->segment_bytes || start <= first->start)
-                return spool->total_bytes;
-        return spool->total_bytes - (start < end_of(first) ? start - first->start : first->size);
+        if (first == NULL || first->size <= spool->segment_bytes || start <= first->start)
+                return spool->row.total_bytes;
+        return spool->row.total_bytes - (start < spool_segment_end(first) ? start - first->start : first->size);
 }
 
 static bool is_full(struct spool *spool, size_t more)
@@ -389,17 +348,10 @@ size_t spool_unflushed(const struct spool *spool)
 
 /* Reading. */
 
-/* The segment that holds this byte of the row, or the next one behind it; false: the row ends before. */
 static bool find_segment(struct spool *spool, uint64_t at, struct spool_segment *ret)
 {
-        bool found = false;
-
         pthread_mutex_lock(&spool->lock);
-        for (size_t i = 0; i < spool->count && !found; i++) {
-                found = at < end_of(&spool->segments[i]);
-                if (found)
-                        *ret = spool->segments[i];
-        }
+        bool found = spool_row_find(&spool->row, at, ret);
         pthread_mutex_unlock(&spool->lock);
         return found;
 }
@@ -420,7 +372,7 @@ static int open_for_reading(struct spool *spool, const struct spool_segment *seg
 /* The chunk gets what the segment has from the cursor on. */
 static int fill_chunk(struct spool *spool, const struct spool_segment *segment)
 {
-        uint64_t rest = end_of(segment) - spool->cursor;
+        uint64_t rest = spool_segment_end(segment) - spool->cursor;
         int r = open_for_reading(spool, segment);
 
         spool->chunk_start = spool->cursor;
@@ -473,7 +425,7 @@ static bool find_record(struct spool *spool, struct spool_record *ret, int *rete
                         return false;
                 /* Segments hold whole records, so what is none at the start of a chunk is damaged, and so is all behind it. */
                 if (!find_in_chunk(spool, ret))
-                        pass_over(spool, end_of(&segment));
+                        pass_over(spool, spool_segment_end(&segment));
         }
         return true;
 }
@@ -490,13 +442,13 @@ bool spool_next(struct spool *spool, struct spool_record *ret, int *reterr)
 
 static void remove_first(struct spool *spool)
 {
+        const struct spool_segment *first = spool_row_first(&spool->row);
+
         /* Its bytes stay on the disk for as long as it is open. */
-        if (spool->read_start == spool->segments[0].start)
+        if (spool->read_start == first->start)
                 close_descriptor(&spool->read_fd);
-        spool_directory_remove(&spool->directory, &spool->segments[0]);
-        spool->total_bytes -= spool->segments[0].size;
-        spool->count--;
-        memmove(spool->segments, spool->segments + 1, spool->count * sizeof(*spool->segments));
+        spool_directory_remove(&spool->directory, first);
+        spool_row_remove_first(&spool->row);
 }
 
 /* The last one is still appended to. Locked. */
@@ -504,7 +456,7 @@ static void remove_old_segments(struct spool *spool)
 {
         uint64_t start = replay_start(spool);
 
-        while (spool->count > 1 && end_of(&spool->segments[0]) <= start)
+        while (spool->row.count > 1 && spool_segment_end(spool_row_first(&spool->row)) <= start)
                 remove_first(spool);
 }
 
@@ -611,7 +563,7 @@ uint64_t spool_missing_bytes(struct spool *spool)
         uint64_t free_bytes = spool_directory_free_bytes(&spool->directory);
 
         pthread_mutex_lock(&spool->lock);
-        uint64_t growth = spool->max_bytes > spool->total_bytes ? spool->max_bytes - spool->total_bytes : 0;
+        uint64_t growth = spool->max_bytes > spool->row.total_bytes ? spool->max_bytes - spool->row.total_bytes : 0;
         pthread_mutex_unlock(&spool->lock);
         return growth > free_bytes ? growth - free_bytes : 0;
 }

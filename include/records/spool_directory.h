@@ -23,6 +23,12 @@ struct spool_segment {
         int fd; /* of memory; -1: a file */
 };
 
+/* The first byte behind it. */
+static inline uint64_t spool_segment_end(const struct spool_segment *segment)
+{
+        return segment->start + segment->size;
+}
+
 /* How far the reader has come. */
 struct spool_position {
         uint64_t committed;
