@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 #include <event2/event.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@
  * The clock of the program, replaced: real time plus what a test adds, to let answers expire. c-ares and libevent have
  * their own.
  */
-static uint64_t clock_offset_ms;
+static atomic_uint_fast64_t clock_offset_ms; /* other threads read the clock, too */
 
 static inline uint64_t real_ms(void)
 {
