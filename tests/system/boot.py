@@ -217,6 +217,7 @@ class Machine:
         self.pid = wait_for(self._find_init, "PID 1 of the machine", 20)
         wait_for(lambda: self.state() in ("running", "degraded"), "machine that has booted", 60)
         self.journal_file = self.lab.directory / "journal.json"
+        self.journal_file.unlink(missing_ok=True)  # of an earlier machine
         self.lab.processes.append(Process(self.command("journalctl", "--follow", "--lines=all", "--output=json"), self.journal_file))
 
     def _find_init(self):
