@@ -20,3 +20,10 @@ int descriptor_read(int descriptor, char *buffer, size_t size, size_t *ret_lengt
         *ret_length = length;
         return 0;
 }
+
+void descriptor_close(int *descriptor)
+{
+        if (*descriptor != -1)
+                close(*descriptor);
+        *descriptor = -1;
+}

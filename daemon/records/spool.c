@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "records/spool_directory.h"
 #include "records/spool_row.h"
 #include "records/spool_segment.h"
@@ -70,13 +71,6 @@ static uint64_t replay_start(const struct spool *spool)
         uint64_t start = position->committed > spool->replay_bytes ? position->committed - spool->replay_bytes : 0;
 
         return start > position->confirmed ? start : position->confirmed;
-}
-
-static void close_descriptor(int *fd)
-{
-        if (*fd != -1)
-                close(*fd);
-        *fd = -1;
 }
 
 /* Opening. */
@@ -198,9 +192,9 @@ void spool_close(struct spool *spool)
         if (spool == NULL)
                 return;
         for (size_t i = 0; i < spool->row.count; i++)
-                close_descriptor(&spool->row.segments[i].fd);
-        close_descriptor(&spool->read_fd);
-        close_descriptor(&spool->write_fd);
+                descriptor_close(&spool->row.segments[i].fd);
+        descriptor_close(&spool->read_fd);
+        descriptor_close(&spool->write_fd);
         spool_directory_close(&spool->directory);
         spool_row_free(&spool->row);
         free(spool->chunk);
@@ -227,11 +221,11 @@ static int begin_segment(struct spool *spool)
         r = spool_row_add(&spool->row, &segment);
         pthread_mutex_unlock(&spool->lock);
         if (r < 0) {
-                close_descriptor(&segment.fd);
-                close_descriptor(&fd);
+                descriptor_close(&segment.fd);
+                descriptor_close(&fd);
                 return r;
         }
-        close_descriptor(&spool->write_fd);
+        descriptor_close(&spool->write_fd);
         spool->write_fd = fd;
         return 0;
 }
@@ -272,7 +266,7 @@ bool spool_is_disk_full(int error)
 static void leave_segment(struct spool *spool, uint64_t size)
 {
         (void)!ftruncate(spool->write_fd, (off_t)size);
-        close_descriptor(&spool->write_fd);
+        descriptor_close(&spool->write_fd);
 }
 
 int spool_flush(struct spool *spool)
@@ -360,7 +354,7 @@ static int open_for_reading(struct spool *spool, const struct spool_segment *seg
 {
         if (spool->read_fd != -1 && spool->read_start == segment->start)
                 return 0;
-        close_descriptor(&spool->read_fd);
+        descriptor_close(&spool->read_fd);
         int fd = spool_directory_open_segment(&spool->directory, segment);
         if (fd < 0)
                 return fd;
@@ -446,7 +440,7 @@ static void remove_first(struct spool *spool)
 
         /* Its bytes stay on the disk for as long as it is open. */
         if (spool->read_start == first->start)
-                close_descriptor(&spool->read_fd);
+                descriptor_close(&spool->read_fd);
         spool_directory_remove(&spool->directory, first);
         spool_row_remove_first(&spool->row);
 }

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "records/spool_segment.h"
 
 #define DIRECTORY_MODE 0700
@@ -47,18 +48,11 @@ int spool_directory_open(struct spool_directory *directory, const char *path)
         return r < 0 ? r : open_file(directory, "position", &directory->position_fd);
 }
 
-static void close_descriptor(int *fd)
-{
-        if (*fd != -1)
-                close(*fd);
-        *fd = -1;
-}
-
 void spool_directory_close(struct spool_directory *directory)
 {
-        close_descriptor(&directory->position_fd);
-        close_descriptor(&directory->lock_fd);
-        close_descriptor(&directory->fd);
+        descriptor_close(&directory->position_fd);
+        descriptor_close(&directory->lock_fd);
+        descriptor_close(&directory->fd);
 }
 
 uint64_t spool_directory_free_bytes(const struct spool_directory *directory)
@@ -96,7 +90,7 @@ int spool_directory_each(const struct spool_directory *directory, spool_director
 
         if (listing == NULL) {
                 r = -errno;
-                close_descriptor(&fd);
+                descriptor_close(&fd);
                 return r;
         }
         while (r == 0 && (entry = readdir(listing)) != NULL)
