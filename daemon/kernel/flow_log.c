@@ -87,6 +87,11 @@ int flow_log_tell_of_starts(struct flow_log *log, bool tells)
         return r;
 }
 
+void flow_log_read_rest(struct flow_log *log)
+{
+        netlink_watch_read_rest(log->messages);
+}
+
 void flow_log_free(struct flow_log *log)
 {
         if (log == NULL)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define ASKED 1 /* sequence number: the kernel's own messages have 0 */
+#define ASKED 1              /* sequence number: the kernel's own messages have 0 */
+#define REST_DATAGRAMS 65536 /* more than any buffer of ours holds */
 
 struct netlink_watch {
         struct mnl_socket *socket;
@@ -52,16 +53,26 @@ static bool read_datagram(struct netlink_watch *watch)
         return true;
 }
 
+static void read_datagrams(struct netlink_watch *watch, unsigned max)
+{
+        for (unsigned i = 0; i < max && read_datagram(watch); i++)
+                ;
+        if (watch->handlers->on_turn_end != NULL)
+                watch->handlers->on_turn_end(watch->context);
+}
+
 static void on_readable(evutil_socket_t descriptor, short events, void *context)
 {
         struct netlink_watch *watch = context;
 
         (void)descriptor;
         (void)events;
-        for (unsigned i = 0; i < watch->datagrams_per_turn && read_datagram(watch); i++)
-                ;
-        if (watch->handlers->on_turn_end != NULL)
-                watch->handlers->on_turn_end(watch->context);
+        read_datagrams(watch, watch->datagrams_per_turn);
+}
+
+void netlink_watch_read_rest(struct netlink_watch *watch)
+{
+        read_datagrams(watch, REST_DATAGRAMS);
 }
 
 static int start(struct netlink_watch *watch, struct event_base *base, int bus)

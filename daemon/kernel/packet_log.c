@@ -24,6 +24,7 @@ struct packet_log {
         struct netlink_watch *messages;
         const struct packet_log_handlers *handlers; /* borrowed, see the header */
         void *context;
+        uint16_t group;
         uint32_t next_sequence; /* what the kernel gives the next packet */
 };
 
@@ -136,6 +137,7 @@ int packet_log_new(struct event_base *base, uint16_t group, size_t buffer_bytes,
                 return -ENOMEM;
         log->handlers = handlers;
         log->context = context;
+        log->group = group;
         r = start(log, base, group, buffer_bytes);
         if (r < 0) {
                 packet_log_free(log);
@@ -143,6 +145,18 @@ int packet_log_new(struct event_base *base, uint16_t group, size_t buffer_bytes,
         }
         *ret = log;
         return 0;
+}
+
+void packet_log_finish(struct packet_log *log)
+{
+        char bytes[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+        struct nlmsghdr *header = nflog_nlmsg_put_header(bytes, NFULNL_MSG_CONFIG, AF_UNSPEC, log->group);
+
+        /* Makes room for what the kernel holds back until a datagram is full, and now sends. */
+        netlink_watch_read_rest(log->messages);
+        if (nflog_attr_put_cfg_cmd(header, NFULNL_CFG_CMD_UNBIND) == 0 &&
+            netlink_watch_send(log->messages, header) == 0)
+                netlink_watch_read_rest(log->messages);
 }
 
 void packet_log_free(struct packet_log *log)

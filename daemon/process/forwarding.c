@@ -453,10 +453,20 @@ int forwarding_new(const struct forwarding_shared *shared, const struct generati
         return 0;
 }
 
+/* What the kernel has told or counted by now has a record, too. */
+static void finish_logs(struct forwarding *forwarding)
+{
+        if (forwarding->flow_log != NULL)
+                flow_log_read_rest(forwarding->flow_log);
+        if (forwarding->packet_log != NULL)
+                packet_log_finish(forwarding->packet_log);
+}
+
 void forwarding_free(struct forwarding *forwarding)
 {
         if (forwarding == NULL)
                 return;
+        finish_logs(forwarding);
         flow_log_free(forwarding->flow_log);
         packet_log_free(forwarding->packet_log);
         refused_packets_free(forwarding->refused);

@@ -35,6 +35,9 @@ MUST_CHECK int flow_log_new(struct event_base *base, uint32_t mark, uint32_t mas
 /* Whether flows that begin are told of as well, from now on. Returns 0 or -errno. */
 MUST_CHECK int flow_log_tell_of_starts(struct flow_log *log, bool tells);
 
+/* Tells of the flows that have ended so far: for the end, when nobody will turn the event loop again. Not from within on_flow. */
+void flow_log_read_rest(struct flow_log *log);
+
 /* Takes NULL. Not from within on_flow. */
 void flow_log_free(struct flow_log *log);
 

@@ -30,6 +30,12 @@ MUST_CHECK int netlink_watch_new(struct event_base *base, int bus, unsigned data
                                  const struct netlink_watch_handlers *handlers, void *context,
                                  struct netlink_watch **ret);
 
+/*
+ * Hands over what is there already without waiting for the event loop: for the end, when nobody will turn it again. Bounded,
+ * whatever comes meanwhile. Not from within a handler.
+ */
+void netlink_watch_read_rest(struct netlink_watch *watch);
+
 /* Takes NULL. The handlers will not run again. Not from within on_message. */
 void netlink_watch_free(struct netlink_watch *watch);
 

@@ -41,5 +41,11 @@ struct packet_log_handlers {
 MUST_CHECK int packet_log_new(struct event_base *base, uint16_t group, size_t buffer_bytes,
                               const struct packet_log_handlers *handlers, void *context, struct packet_log **ret);
 
+/*
+ * Ends the listening, and hands over every packet that was logged until then, with what of them was lost: for the end, when
+ * nobody will turn the event loop again. Not from within a handler.
+ */
+void packet_log_finish(struct packet_log *log);
+
 /* Takes NULL. Not from within a handler. */
 void packet_log_free(struct packet_log *log);

@@ -78,6 +78,13 @@ def keep_open(_connection, _origin):
     """Says nothing and does not end."""
 
 
+def end_with_the_client(connection, _origin):
+    """Says nothing for as long as the client is there."""
+    with connection, contextlib.suppress(ConnectionError):
+        while connection.recv(65536):
+            pass
+
+
 def close_at_once(connection, _origin):
     connection.close()
 

@@ -1,6 +1,7 @@
 """Records of packets that the kernel did not forward: one of each kind at once, the rest counted, QUIC with its server name."""
 
 import re
+import signal
 import socket
 
 import pytest
@@ -140,15 +141,31 @@ def sum_up(config):
     config["logging"][0]["summarize"] = "10s"
 
 
-def test_every_refused_packet_is_counted(start_daemon, lab):
-    """Of 5,000 packets of ten kinds ten have a record at once; those, the counts of summaries and what an alarm says is in none
-    are all."""
-    daemon = start_daemon(sum_up)
-    send_many(lab, 5000)
-    daemon.check_and_stop()
+def check_all_are_counted(daemon, count):
+    """Ten have a record; those, the counts of summaries, what an alarm says is in no record, and lost records are all."""
     records = daemon.matching(event="packet", reason="no-network-rule")
     summaries = daemon.matching(event="summary", reason="no-network-rule")
     unrecorded = [int(re.search(r"\d+", record["hint"])[0]) for record in daemon.matching(event="alarm", reason="packets-unrecorded")]
     assert sorted(record["destination_port"] for record in records) == list(range(6000, 6010))
     assert all(record["first_time"] <= record["last_time"] for record in summaries)
-    assert len(records) + sum(record["count"] for record in summaries) + sum(unrecorded) == 5000, (summaries, unrecorded)
+    lost = [record["lost"] for record in daemon.records() if "lost" in record]
+    assert len(records) + sum(record["count"] for record in summaries) + sum(unrecorded) + sum(lost) == count, (summaries, unrecorded, lost)
+
+
+def test_every_refused_packet_is_counted(start_daemon, lab):
+    """Of 5,000 packets of ten kinds ten have a record at once, the others are in sums."""
+    daemon = start_daemon(sum_up)
+    send_many(lab, 5000)
+    daemon.check_and_stop()
+    check_all_are_counted(daemon, 5000)
+
+
+def test_what_the_kernel_had_told_before_the_end_is_recorded(start_daemon, lab):
+    """Packets of which the daemon had read nothing yet when it was told to stop, the last ones not even sent to it."""
+    daemon = start_daemon(sum_up)
+    daemon.process.popen.send_signal(signal.SIGSTOP)
+    send_many(lab, 20010)
+    daemon.process.popen.send_signal(signal.SIGTERM)
+    daemon.process.popen.send_signal(signal.SIGCONT)
+    daemon.finish()
+    check_all_are_counted(daemon, 20010)

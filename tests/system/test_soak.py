@@ -7,7 +7,7 @@ import threading
 import time
 
 from clients import hello, http_response, read_all
-from odd_origins import Origin, keep_open, reset
+from odd_origins import Origin, end_with_the_client, reset
 from test_trouble import resident_kib
 
 SECONDS = int(os.environ.get("SOAK_SECONDS", "300"))
@@ -53,7 +53,7 @@ def test_memory_and_descriptors_stay(start_daemon, client, lab):
     """Under a mixed load with reloads for SOAK_SECONDS memory stops growing and no descriptor stays."""
     daemon = start_daemon(lambda config: config["logging"][0].update(events=["deny"]))
     over, done = threading.Event(), []
-    with Origin(lab, keep_open):
+    with Origin(lab, end_with_the_client):
         threads = [threading.Thread(target=crowd, args=(client, over, done), daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()

@@ -211,6 +211,19 @@ static void one_turn_of_the_loop_is_bounded(void **state)
         stop(log);
 }
 
+static void at_the_end_flows_that_have_ended_are_told(void **state)
+{
+        (void)state;
+        own_network_or_skip();
+        struct log *log = start(FLOW_LOG_BUFFER_BYTES);
+        log->wanted = MANY;
+        flow_lab_send_many(FIRST_PORT, 2 * FLOW_LOG_PER_TURN + 10, FLOW_LAB_PORT);
+        own_network_run("conntrack -D -p udp >/dev/null 2>&1");
+        flow_log_read_rest(log->flows);
+        assert_int_equal(log->count, 2 * FLOW_LOG_PER_TURN + 10);
+        stop(log);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -221,6 +234,7 @@ int main(void)
                 cmocka_unit_test(the_kernels_settings_are_told),
                 cmocka_unit_test(no_flow_is_lost_however_many_end_at_once),
                 cmocka_unit_test(one_turn_of_the_loop_is_bounded),
+                cmocka_unit_test(at_the_end_flows_that_have_ended_are_told),
         };
 
         return cmocka_run_group_tests(tests, own_network_setup, NULL);

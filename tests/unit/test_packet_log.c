@@ -248,6 +248,28 @@ static void large_packets_that_come_together_are_all_told(void **state)
         stop(&log);
 }
 
+/* Nobody turns the loop: also what the kernel holds back until a datagram is full, and what the buffer had no room for. */
+static void at_the_end_all_that_was_logged_is_told(void **state)
+{
+        static const size_t buffers[] = { PACKET_LOG_BUFFER_BYTES, 64 * 1024 };
+
+        (void)state;
+        own_network_or_skip();
+        for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
+                struct log log;
+                start(&log, buffers[i]);
+                log.wanted = 1u << 30;
+                send_udp("127.0.0.1", 10, 5000);
+                packet_log_finish(log.packets);
+                assert_int_equal(log.count + log.lost, dropped());
+                assert_int_equal(log.lost > 0, i == 1);
+                send_udp("127.0.0.1", 10, 100);
+                packet_log_finish(log.packets);
+                assert_int_equal(log.count + log.lost, 5000);
+                stop(&log);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -257,6 +279,7 @@ int main(void)
                 cmocka_unit_test(one_turn_of_the_loop_is_bounded),
                 cmocka_unit_test(what_is_lost_is_counted_exactly),
                 cmocka_unit_test(large_packets_that_come_together_are_all_told),
+                cmocka_unit_test(at_the_end_all_that_was_logged_is_told),
         };
 
         return cmocka_run_group_tests(tests, own_network_setup, NULL);
