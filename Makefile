@@ -128,14 +128,14 @@ fuzz-programs: $(FUZZ_TARGETS)
 
 system-programs: $(SYSTEM_PROGRAMS)
 
-# asan, tsan: unit and system tests with ASan+UBSan, with TSan.
+# asan, tsan: unit and system tests with ASan+UBSan, with TSan, which make a reload several times as long.
 asan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan SANITIZE='$(ADDRESS_SANITIZER)' all unit
-	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE='$(ADDRESS_SANITIZER)' system
+	@RELOADS=300 $(MAKE) --no-print-directory BUILD=build-asan SANITIZE='$(ADDRESS_SANITIZER)' system
 
 tsan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan SANITIZE='$(THREAD_SANITIZER)' all unit
-	@$(MAKE) --no-print-directory BUILD=build-tsan SANITIZE='$(THREAD_SANITIZER)' system
+	@RELOADS=300 $(MAKE) --no-print-directory BUILD=build-tsan SANITIZE='$(THREAD_SANITIZER)' system
 
 # bench: what lookups cost, and the daemon beside other proxies (tests/bench/README.md).  make bench PARTS='rate memory'
 bench:
