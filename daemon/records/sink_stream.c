@@ -40,7 +40,7 @@ struct sink_stream {
         struct syslog_target *latest;                /* the opening thread's; reference held */
         _Atomic(struct syslog_target *) next_target; /* reference held; NULL: none that was not taken yet */
         atomic_bool is_full;                         /* the sink waits for room */
-        atomic_bool disk_is_full;
+        atomic_bool disk_is_full;                    /* for what the sink wrote last */
         atomic_bool connected;
         atomic_uint_fast64_t connections;
 
@@ -348,20 +348,15 @@ struct sink_output_figures sink_stream_figures(struct sink_stream *stream)
 
 /* As output of a sink. */
 
-static int tell_full_disk(struct sink_stream *stream, int r)
+static int output_put(void *output, const char *record, size_t length)
 {
+        struct sink_stream *stream = output;
+        int r = spool_append(stream->spool, record, length);
+
         if (spool_is_disk_full(r)) {
                 atomic_store(&stream->disk_is_full, true);
                 wakeup_wake(&stream->wait.wakeup);
         }
-        return r;
-}
-
-static int output_put(void *output, const char *record, size_t length)
-{
-        struct sink_stream *stream = output;
-        int r = tell_full_disk(stream, spool_append(stream->spool, record, length));
-
         if (r != -EXFULL)
                 return r;
         /* Room that is made before the flag is seen by the second try, room that is made after it is told. */
@@ -375,8 +370,9 @@ static int output_put(void *output, const char *record, size_t length)
 static int output_flush(void *output)
 {
         struct sink_stream *stream = output;
-        int r = tell_full_disk(stream, spool_flush(stream->spool));
+        int r = spool_flush(stream->spool);
 
+        atomic_store(&stream->disk_is_full, spool_is_disk_full(r));
         wakeup_wake(&stream->wait.wakeup);
         return r;
 }
