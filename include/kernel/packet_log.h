@@ -42,8 +42,8 @@ MUST_CHECK int packet_log_new(struct event_base *base, uint16_t group, size_t bu
                               const struct packet_log_handlers *handlers, void *context, struct packet_log **ret);
 
 /*
- * Ends the listening, and hands over every packet that was logged until then, with what of them was lost: for the end, when
- * nobody will turn the event loop again. Not from within a handler.
+ * Ends the listening, and hands over every packet that was logged until then, with the count of those that are missing
+ * before one of them: for the end, when nobody will turn the event loop again. Not from within a handler.
  */
 void packet_log_finish(struct packet_log *log);
 

@@ -183,14 +183,19 @@ static void the_kernels_settings_are_told(void **state)
         assert_false(settings.counts_bytes || settings.keeps_times || settings.tells_of_all);
 }
 
+static void begin_and_end(unsigned flows)
+{
+        flow_lab_send_many(FIRST_PORT, flows, FLOW_LAB_PORT);
+        own_network_run("conntrack -D -p udp >/dev/null 2>&1");
+}
+
 /* Far more than the buffer holds, while nobody reads. */
 static void no_flow_is_lost_however_many_end_at_once(void **state)
 {
         (void)state;
         own_network_or_skip();
         struct log *log = start(16 * 1024);
-        flow_lab_send_many(FIRST_PORT, MANY, FLOW_LAB_PORT);
-        own_network_run("conntrack -D -p udp >/dev/null 2>&1");
+        begin_and_end(MANY);
         wait_for(log, MANY);
         for (unsigned i = 0; i < MANY; i++)
                 assert_true(log->ports[FIRST_PORT + i]);
@@ -203,8 +208,7 @@ static void one_turn_of_the_loop_is_bounded(void **state)
         own_network_or_skip();
         struct log *log = start(FLOW_LOG_BUFFER_BYTES);
         log->wanted = MANY;
-        flow_lab_send_many(FIRST_PORT, 2 * FLOW_LOG_PER_TURN + 10, FLOW_LAB_PORT);
-        own_network_run("conntrack -D -p udp >/dev/null 2>&1");
+        begin_and_end(2 * FLOW_LOG_PER_TURN + 10);
         assert_int_equal(event_base_loop(log->base, EVLOOP_ONCE | EVLOOP_NONBLOCK), 0);
         assert_int_equal(log->count, FLOW_LOG_PER_TURN);
         wait_for(log, 2 * FLOW_LOG_PER_TURN + 10);
@@ -217,8 +221,7 @@ static void at_the_end_flows_that_have_ended_are_told(void **state)
         own_network_or_skip();
         struct log *log = start(FLOW_LOG_BUFFER_BYTES);
         log->wanted = MANY;
-        flow_lab_send_many(FIRST_PORT, 2 * FLOW_LOG_PER_TURN + 10, FLOW_LAB_PORT);
-        own_network_run("conntrack -D -p udp >/dev/null 2>&1");
+        begin_and_end(2 * FLOW_LOG_PER_TURN + 10);
         flow_log_read_rest(log->flows);
         assert_int_equal(log->count, 2 * FLOW_LOG_PER_TURN + 10);
         stop(log);
